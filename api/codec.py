@@ -1,0 +1,116 @@
+"""Objects to JSON and back.
+
+Decoding is lenient as Go's is: unknown fields are dropped, null means absent. That is the slow path; a document
+without either, which is nearly every one, is decoded by msgspec alone. `api.fields` reports what is dropped here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from api import errors, fields
+from api.resources import find_kind
+from api.schema import struct_node
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+_encoder = msgspec.json.Encoder()
+
+
+class _Envelope(msgspec.Struct):
+    api_version: str = msgspec.field(default="", name="apiVersion")
+    kind: str = ""
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    return decoder
+
+
+def encode(obj: Any) -> bytes:
+    """JSON, compact."""
+    return _encoder.encode(obj)
+
+
+def decode(data: bytes | str, kind: type[T]) -> T:
+    """An object of a type from its JSON.
+
+    Raises StatusError (400 BadRequest) in upstream's words if the document is not JSON or a value has the wrong type.
+    """
+    try:
+        return _decoder(kind).decode(data)
+    except msgspec.ValidationError as error:
+        return _lenient(fields.parse(data), kind, error)
+    except msgspec.DecodeError:
+        raise errors.bad_request(fields.syntax_error(data)) from None
+
+
+def decode_reporting(data: bytes | str, kind: type[S]) -> tuple[S, list[str]]:
+    """`decode`, and what fieldValidation=Strict or Warn has to report: unknown and duplicate fields."""
+    try:
+        obj = _decoder(kind).decode(data)
+        if fields.may_have_duplicates(data):
+            return obj, fields.strict_errors(data, kind)
+        return obj, []
+    except msgspec.MsgspecError:
+        return decode(data, kind), fields.strict_errors(data, kind)
+
+
+def decode_any(data: bytes | str) -> Any:
+    """A built-in object by its apiVersion and kind. Raises StatusError (400) if they name no known kind."""
+    try:
+        envelope = _envelope.decode(data)
+    except msgspec.ValidationError:
+        raise errors.bad_request("couldn't get version/kind; json parse error: the document is not an object") from None
+    except msgspec.DecodeError:
+        raise errors.bad_request(fields.syntax_error(data)) from None
+    resource = find_kind(envelope.api_version, envelope.kind)
+    if not envelope.kind:
+        raise errors.bad_request(f"Object 'Kind' is missing in '{fields.text(data)}'")
+    if resource is None:
+        group_version = envelope.api_version
+        raise errors.bad_request(f'no kind "{envelope.kind}" is registered for version "{group_version}"')
+    return decode(data, resource.type)
+
+
+def to_dict(obj: Any) -> dict[str, Any]:
+    """The object as plain JSON values, nothing shared with it but scalars and free-form values."""
+    converted: dict[str, Any] = msgspec.to_builtins(obj)
+    return converted
+
+
+def from_dict(kind: type[T], value: dict[str, Any]) -> T:
+    """An object from plain JSON values; the same leniency and errors as `decode`."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        return _lenient(value, kind, error)
+
+
+def deepcopy(obj: T) -> T:
+    """An independent copy. Through JSON: for a Pod that is ten times as fast as `copy.deepcopy`."""
+    return _decoder(type(obj)).decode(_encoder.encode(obj))
+
+
+def _lenient(value: Any, kind: type[T], error: msgspec.ValidationError) -> T:
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        raise errors.bad_request(str(error)) from None
+    node = struct_node(kind)
+    if message := fields.type_error(value, node):
+        raise errors.bad_request(fields.cannot_be_handled(value, kind, message)) from None
+    try:
+        converted: T = msgspec.convert(fields.known(value, node), kind)
+    except msgspec.ValidationError as unexplained:
+        raise errors.bad_request(fields.cannot_be_handled(value, kind, str(unexplained))) from None
+    return converted
