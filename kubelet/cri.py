@@ -119,6 +119,7 @@ class ContainerConfig:
     name: str
     attempt: int  # restart count of this container
     image_id: str
+    image: str = ""  # as the pod's spec names it; statuses show it
     command: tuple[str, ...] = ()  # entrypoint; empty: the image's
     args: tuple[str, ...] = ()
     working_dir: str = ""
