@@ -1,4 +1,4 @@
-"""Installs what a bare Debian machine (12 or newer) lacks: Docker's engine, compose v2, debootstrap, the virtual environment.
+"""Installs what a bare Debian machine (12 or newer) lacks: Docker's engine, compose v2, the virtual environment.
 
 Every step first looks whether it is needed, so running it again changes nothing, and a Docker that already answers is
 never touched. Root is used only for the steps that need it. `python3 -m deploy.install [docker] [venv]` does the named
@@ -201,8 +201,6 @@ def venv() -> None:
     wanted = hashlib.sha256(lock.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
     if python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
-    if sys.version_info < (3, 11):
-        raise Problem(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
     if not python.exists():
         if output([sys.executable, "-c", "import ensurepip, venv"]) is None:
             apt_install("python3-venv")

@@ -34,7 +34,7 @@ def say(message: str) -> None:
 
 
 def run(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, quiet: bool = False) -> None:
-    """Runs a command and raises `Problem` with its last output when it fails. `quiet` holds the output back until then."""
+    """Runs a command, and raises `Problem` when it fails. `quiet` shows its output only then."""
     words = [str(word) for word in command]
     if not quiet:
         if subprocess.run(words, env=env).returncode:

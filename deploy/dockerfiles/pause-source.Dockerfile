@@ -1,0 +1,3 @@
+# Only a way to get Debian's static catatonit.
+FROM pykube/base
+RUN apt-install catatonit

@@ -1,0 +1,4 @@
+# Python 3.13.
+FROM pykube/base
+RUN apt-install python3
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

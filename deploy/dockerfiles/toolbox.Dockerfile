@@ -1,0 +1,4 @@
+# Small tools to look at a cluster from inside a pod, and to stand in for an application in tests.
+FROM pykube/base
+RUN apt-install curl iproute2 socat && busybox --install -s /usr/local/bin
+CMD ["sleep", "infinity"]
