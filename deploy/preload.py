@@ -72,8 +72,8 @@ def read(folder: Path) -> Saved:
     for image in json.loads((folder / "manifest.json").read_bytes()):
         config = (folder / image["Config"]).read_bytes()
         digests = json.loads(config)["rootfs"]["diff_ids"]
-        for digest, path in zip(digests, image["Layers"], strict=True):
-            saved.layers.setdefault(digest, (folder / path).resolve())
+        for digest, layer in zip(digests, image["Layers"], strict=True):
+            saved.layers.setdefault(digest, (folder / layer).resolve())
         for name in image["RepoTags"]:
             saved.images[name] = (config, digests)
     return saved
