@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from api.quantity import FORMAT_WRONG
 from api.schema import Node, struct_node
 
 _GO_KIND = {str: "string", bool: "bool", int: "number", float: "number", dict: "object", list: "array"}
@@ -105,10 +106,7 @@ def _scalar_errors(value: Any, node: Node, path: tuple[str, ...], owner_name: st
     match node.format:
         case "quantity":
             if kind not in ("string", "number"):
-                yield (
-                    "unmarshalerDecoder: quantities must match the regular expression "
-                    "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-                )
+                yield FORMAT_WRONG
         case "int-or-string":
             if kind not in ("string", "number") or isinstance(value, float):
                 yield f"json: cannot unmarshal {_literal(kind, value)} into Go value of type int32"
