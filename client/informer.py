@@ -1,0 +1,232 @@
+"""A local copy of a resource that follows the apiserver, and tells handlers what changed.
+
+Invariants:
+- handlers see every object's changes in order, and `on_update` and `on_delete` get the object they were told before;
+- a watch that breaks is resumed from the last revision; one that is too old (410) is replaced by a list whose
+  difference to the cache is handed out as adds, updates and deletes, so that handlers miss no deletion;
+- the cache is changed before handlers are called, and handlers are plain functions that must not block: they enqueue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from api import errors
+from api.selectors import Selector
+from client.api import Api, Event
+from client.backoff import Backoff, jitter
+from client.store import IndexFunction, Store, key_of
+from client.writes import Kind, kind_of
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Handler(Generic[T]):
+    on_add: Callable[[T], None] | None = None
+    on_update: Callable[[T, T], None] | None = None
+    on_delete: Callable[[T], None] | None = None
+
+
+def strip_managed_fields(obj: Any) -> Any:
+    """The default transformation: nobody here reads managedFields, and they are a third of an object's memory."""
+    obj.metadata.managed_fields = None
+    return obj
+
+
+class Informer(Generic[T]):
+    """`run` it as a task; `await synced()` before trusting the cache."""
+
+    def __init__(
+        self,
+        api: Api,
+        kind: type[T] | Kind[T],
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+        *,
+        transform: Callable[[T], T] = strip_managed_fields,
+    ) -> None:
+        self._api = api
+        self._kind = kind_of(kind)
+        self._scope = {"namespace": namespace, "labels": labels, "fields": fields}
+        self._transform = transform
+        self._handlers: list[Handler[T]] = []
+        self._synced = asyncio.Event()
+        self._version: str | None = None
+        self.store: Store[T] = Store()
+
+    def __repr__(self) -> str:
+        return f"Informer({self._kind.resource.group_resource})"
+
+    # -- using ----------------------------------------------------------------------------------------------------
+
+    def add_handler(
+        self,
+        *,
+        on_add: Callable[[T], None] | None = None,
+        on_update: Callable[[T, T], None] | None = None,
+        on_delete: Callable[[T], None] | None = None,
+    ) -> None:
+        """Told of every change from now on; what is already in the cache comes first, as adds."""
+        self._handlers.append(Handler(on_add, on_update, on_delete))
+        if on_add is not None:
+            for obj in self.store:
+                on_add(obj)
+
+    def add_index(self, name: str, function: IndexFunction) -> None:
+        self.store.add_index(name, function)
+
+    async def synced(self) -> None:
+        """Returns when the cache holds a first complete list and the handlers have been told of it."""
+        await self._synced.wait()
+
+    @property
+    def has_synced(self) -> bool:
+        return self._synced.is_set()
+
+    @property
+    def resource_version(self) -> str | None:
+        """The revision up to which the cache is known to be complete."""
+        return self._version
+
+    def get(self, namespace: str, name: str) -> T | None:
+        """From the cache; `namespace` is "" for cluster-scoped objects. Never change what you get."""
+        return self.store.get(namespace, name)
+
+    def list(self, namespace: str | None = None, selector: Selector | None = None) -> builtins.list[T]:
+        return self.store.list(namespace, selector)
+
+    def by_index(self, name: str, value: Any) -> builtins.list[T]:
+        return self.store.by_index(name, value)
+
+    # -- running --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Follow the apiserver until cancelled."""
+        backoff = Backoff(0.1, 5.0)
+        while True:
+            try:
+                if self._version is None:
+                    await self._relist()
+                    backoff.reset()
+                await self._follow(backoff)
+            except errors.StatusError as error:
+                if errors.is_gone(error):
+                    self._version = None
+                    await asyncio.sleep(jitter(0.01, 10))
+                    continue
+                wait = backoff.next()
+                level = logging.INFO if errors.is_service_unavailable(error) else logging.WARNING
+                log.log(level, "%r: %s; trying again in %.1f s", self, error, wait)
+                await asyncio.sleep(wait)
+
+    async def _relist(self) -> None:
+        result = await self._api.list(self._kind, **self._scope)  # type: ignore[arg-type]
+        gone = set(self.store.keys())
+        for obj in result.items:
+            gone.discard(key_of(obj))
+            self._put(obj)
+        for namespace, name in gone:
+            self._remove(namespace, name, None)
+        self._version = result.resource_version
+        self._synced.set()
+
+    async def _follow(self, backoff: Backoff) -> None:
+        events = self._api.watch(self._kind, resource_version=self._version or "", **self._scope)  # type: ignore[arg-type]
+        async with contextlib.aclosing(events) as stream:
+            async for event in stream:
+                backoff.reset()
+                self._apply(event)
+
+    def _apply(self, event: Event[T]) -> None:
+        if event.type == "DELETED":
+            namespace, name = key_of(event.object)
+            self._remove(namespace, name, event.object)
+        elif event.type != "BOOKMARK":
+            self._put(event.object)
+        self._version = event.resource_version
+
+    def _put(self, obj: T) -> None:
+        obj = self._transform(obj)
+        old = self.store.put(obj)
+        if old is None:
+            self._tell_added(obj)
+        elif old.metadata.uid != obj.metadata.uid:  # type: ignore[attr-defined]
+            # deleted and created anew while we were not looking: two objects, and controllers must not confuse them
+            self._tell_deleted(old)
+            self._tell_added(obj)
+        elif old.metadata.resource_version != obj.metadata.resource_version:  # type: ignore[attr-defined]
+            for handler in self._handlers:
+                if handler.on_update is not None:
+                    self._call(handler.on_update, old, obj)
+
+    def _remove(self, namespace: str, name: str, last: T | None) -> None:
+        old = self.store.remove(namespace, name)
+        if old is not None:
+            self._tell_deleted(old if last is None else self._transform(last))
+
+    def _tell_added(self, obj: T) -> None:
+        for handler in self._handlers:
+            if handler.on_add is not None:
+                self._call(handler.on_add, obj)
+
+    def _tell_deleted(self, obj: T) -> None:
+        for handler in self._handlers:
+            if handler.on_delete is not None:
+                self._call(handler.on_delete, obj)
+
+    def _call(self, function: Callable[..., None], *objects: T) -> None:
+        try:
+            function(*objects)
+        except Exception:
+            # one controller's mistake about one object must not blind the others that share this informer
+            log.exception("%r: handler failed", self)
+
+
+class Factory:
+    """One shared informer for each type and filter, so that every resource is watched once per process."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+        self._informers: dict[Any, Informer[Any]] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    def informer(
+        self,
+        kind: type[T] | Kind[T],
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+    ) -> Informer[T]:
+        """The informer; one that is asked for while the factory runs is started at once."""
+        identity = (kind_of(kind), namespace, labels, fields)
+        informer = self._informers.get(identity)
+        if informer is None:
+            informer = self._informers[identity] = Informer(self.api, kind, namespace, labels, fields)
+            if self._group is not None:
+                self._group.create_task(informer.run(), name=repr(informer))
+        return informer
+
+    async def run(self) -> None:
+        """Run all informers until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                for informer in self._informers.values():
+                    group.create_task(informer.run(), name=repr(informer))
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
+
+    async def synced(self) -> None:
+        """Returns when every informer that exists now has synced."""
+        for informer in list(self._informers.values()):
+            await informer.synced()
