@@ -219,7 +219,7 @@ def write(file: Path, content: bytes, mode: int) -> None:
     """Puts a file in place whole, never readable to more than `mode` allows."""
     temporary = file.with_name(f".{file.name}.new")
     temporary.unlink(missing_ok=True)
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as handle:
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as handle:
         handle.write(content)
     temporary.chmod(mode)
     temporary.replace(file)

@@ -50,8 +50,7 @@ def context(names: Iterable[str], *, changing: Iterable[str], folder: Path) -> d
         files[f"{'stable' if digest in stable else 'changing'}/{blob(digest)}"] = path
     for name, (config, layers) in sorted(saved.images.items()):
         sizes = {digest: saved.layers[digest].stat().st_size for digest in layers}
-        for path, content in entry(name, config, layers, sizes).items():
-            files[f"changing/{path}"] = content
+        files |= {f"changing/{file}": content for file, content in entry(name, config, layers, sizes).items()}
     files["changing/preloaded"] = hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest().encode()
     return files
 
