@@ -118,6 +118,8 @@ def _base64(value: str) -> str:
     # Go ignores line breaks inside, and writes the value back without them.
     plain = value.replace("\n", "").replace("\r", "")
     try:
+        if len(plain) % 4:
+            raise ValueError(plain)
         binascii.a2b_base64(plain, strict_mode=True)
     except (binascii.Error, ValueError):
         raise ValueError(f"illegal base64 data at input byte {_bad_base64(plain)}") from None
@@ -129,7 +131,7 @@ def _bad_base64(text: str) -> int:
     for index, char in enumerate(text):
         if char not in alphabet:
             padding = text[index:]
-            if set(padding) == {"="} and len(text) % 4 == 0 and len(padding) <= 2:
+            if set(padding) == {"="} and index % 4 in (2, 3) and len(padding) <= 4 - index % 4:
                 break
             return index
     return len(text) // 4 * 4

@@ -41,10 +41,10 @@ def json_patch(doc: dict[str, Any], operations: Any) -> dict[str, Any]:
     except jsonpatch.InvalidJsonPatch as error:
         raise errors.bad_request(f"error decoding patch: {error}") from None
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError):
-        error = errors.generic(422, "", "", "", "")
-        error.status.message = "the server rejected our request due to an error in our request"
-        error.status.details = StatusDetails()
-        raise error from None
+        refused = errors.generic(422, "", "", "", "")
+        refused.status.message = "the server rejected our request due to an error in our request"
+        refused.status.details = StatusDetails()
+        raise refused from None
     if not isinstance(patched, dict):
         raise errors.bad_request("the patched document is not an object")
     return patched

@@ -52,7 +52,7 @@ class Requirement:
             case "!":
                 return f"!{self.key}"
             case "in" | "notin":
-                return f"{self.key} {self.operator} ({','.join(sorted(self.values))})"
+                return f"{self.key} {self.operator} ({','.join(self.values)})"
             case operator:
                 return f"{self.key}{ {'gt': '>', 'lt': '<'}.get(operator, operator) }{self.values[0]}"
 
@@ -149,7 +149,7 @@ def _checked(key: str, operator: str, values: tuple[str, ...]) -> Requirement:
         problems += [FieldError.invalid(at, value, message) for message in names.label_value(value)]
     if problems:
         raise ValueError(str(problems[0]) if len(problems) == 1 else f"[{', '.join(map(str, problems))}]")
-    return Requirement(key, operator, values)
+    return Requirement(key, operator, tuple(sorted(set(values))))
 
 
 _TOKEN = re.compile(r"\s*(?:(==|!=|[=<>!(),])|([^\s=<>!(),]+))")

@@ -45,7 +45,10 @@ def _merge_map(original: Document, patch: Document, node: Node | None) -> Docume
         elif value is None:
             original.pop(key, None)
         elif key not in original or type(original[key]) is not type(value):
-            original[key] = _added(value)
+            if isinstance(value, dict) and value.get(DIRECTIVE) == "delete":
+                original.pop(key, None)
+            else:
+                original[key] = _added(value)
         elif isinstance(value, dict):
             merge_rules, child = _lookup(node, key)
             replaces = "replace" in merge_rules.strategies
