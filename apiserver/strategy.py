@@ -93,9 +93,9 @@ class Strategy:
 
     def validate_name(self, name: str) -> list[str]:
         """Upstream's messages for a bad metadata.name; DNS-1123 subdomain unless the resource overrides it."""
-        from api.names import dns1123_subdomain_errors
+        from api.names import dns1123_subdomain
 
-        return dns1123_subdomain_errors(name)
+        return dns1123_subdomain(name)
 
     def warnings(self, ctx: Context, obj: Any, old: Any | None) -> list[str]:
         """Warnings that upstream sends for accepted objects."""
