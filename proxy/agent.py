@@ -46,7 +46,7 @@ class Agent:
         self._services = Informer(api, Service)
         self._slices = Informer(api, EndpointSlice)
         self._nodes = Informer(api, Node)
-        self._slices.add_index("service", lambda s: [f"{s.metadata.namespace}/{_service_of(s)}"])
+        self._slices.add_index("service", lambda s: ["/".join(_service_key(s))])
         self._routes = Routes(network.cluster_cidr)
         self._health_ports = HealthPorts()
         self._applied: dict[Key, Fragment] = {}
@@ -55,6 +55,7 @@ class Agent:
         self._dirty: set[Key] = set()
         self._dirty_since: float | None = None  # monotonic seconds
         self._rewrite = True
+        self._written = False
         self._wake = asyncio.Event()
         self._nodes_changed = asyncio.Event()
         self._services.add_handler(
@@ -63,9 +64,9 @@ class Agent:
             on_delete=lambda s: self._mark(_key(s)),
         )
         self._slices.add_handler(
-            on_add=lambda s: self._mark((s.metadata.namespace, _service_of(s))),
-            on_update=lambda old, new: self._mark((new.metadata.namespace, _service_of(new))),
-            on_delete=lambda s: self._mark((s.metadata.namespace, _service_of(s))),
+            on_add=lambda s: self._mark(_service_key(s)),
+            on_update=lambda old, new: self._mark(_service_key(new)),
+            on_delete=lambda s: self._mark(_service_key(s)),
         )
         self._nodes.add_handler(
             on_add=lambda n: self._nodes_changed.set(),
@@ -82,17 +83,17 @@ class Agent:
             tasks.create_task(self._sync_services())
             tasks.create_task(self._sync_nodes())
 
-    def healthy(self) -> str | None:
-        """None, or why this proxy is not healthy."""
+    def healthy(self) -> str:
+        """"" or why this proxy is not healthy."""
         if self._dirty_since is not None:
             behind = time.monotonic() - self._dirty_since
             if behind > _UNHEALTHY_AFTER_SECONDS:
                 return f"rules are {behind:.0f} s behind"
-        return None
+        return ""
 
-    def ready(self) -> str | None:
-        """None, or why this proxy is not ready: until the first rules are in place."""
-        return "rules have not been written yet" if self._rewrite and not self._applied else None
+    def ready(self) -> str:
+        """"" or why this proxy is not ready: until the first rules are in place."""
+        return "" if self._written else "rules have not been written yet"
 
     # -- services -------------------------------------------------------------------------------------------------
 
@@ -139,6 +140,7 @@ class Agent:
         if script:
             await nft.apply(script)
         self._rewrite = False
+        self._written = True
         self._applied_nodes = nodes
         stale = _stale_udp(self._ports, ports)
         for key, fragment in fragments.items():
@@ -193,8 +195,8 @@ def _key(obj: Any) -> Key:
     return obj.metadata.namespace, obj.metadata.name
 
 
-def _service_of(slice_: EndpointSlice) -> str:
-    return (slice_.metadata.labels or {}).get(SERVICE_NAME_LABEL, "")
+def _service_key(slice_: EndpointSlice) -> Key:
+    return slice_.metadata.namespace or "", (slice_.metadata.labels or {}).get(SERVICE_NAME_LABEL, "")
 
 
 def _internal_ip(node: Node) -> str:
