@@ -438,7 +438,7 @@ def _patched(resource: Resource, current: Document, request: api_pb2.PatchReques
     if request.content_type == "application/json-patch+json":
         return patch.json_patch(document, change)
     if request.content_type == "application/strategic-merge-patch+json":
-        return patch.strategic_merge(document, change, resource.type)
+        return patch.strategic_merge(document, change, cast(Any, resource.type))
     return patch.merge_patch(document, change)
 
 
