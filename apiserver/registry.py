@@ -68,6 +68,10 @@ class Registry:
     def find(self, group: str, version: str, plural: str) -> Endpoint | None:
         return self._endpoints.get((group, version, plural))
 
+    def virtual(self, resource: Resource) -> Endpoint:
+        """An endpoint for a resource that is not stored (reviews, bindings): only its handlers are asked."""
+        return Endpoint(resource, Strategy(resource), self.store, self.feed)
+
     def endpoint(self, what: Resource | type[Any] | str) -> Endpoint:
         """The endpoint of a resource, a type, or a plural name of the core group. Raises LookupError."""
         if isinstance(what, str):

@@ -135,6 +135,11 @@ class Watcher:
         self._error = error
         self._wake()
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is waiting: the client has seen everything up to the feed's position."""
+        return not self._items and not self._ended
+
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)

@@ -1,0 +1,108 @@
+"""Many watches on one stream: each has a task that drains its watcher; writes to the stream take turns."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from api import codec
+from apiserver.endpoint import Endpoint
+from apiserver.failures import status_error
+from apiserver.pipeline.selection import selection
+from apiserver.pipeline.watch import WatchQuery, bookmark, watch
+from apiserver.registry import Registry
+from apiserver.watching import Item, Watcher
+from proto import api_pb2
+
+BOOKMARK_SECONDS = 60.0
+_MESSAGE_EVENTS = 500
+_MESSAGE_BYTES = 1 << 20
+_TYPES = {"ADDED": 0, "MODIFIED": 1, "DELETED": 2, "BOOKMARK": 3}
+
+
+class WatchSession:
+    """`resolve` finds the endpoint of a WatchOpen and checks that the user may watch it (raises StatusError)."""
+
+    def __init__(
+        self, registry: Registry, write: Callable[[Any], Awaitable[None]], resolve: Callable[[Any], Endpoint]
+    ) -> None:
+        self._registry = registry
+        self._write = write
+        self._resolve = resolve
+        self._turn = asyncio.Lock()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self, requests: AsyncIterator[Any]) -> None:
+        """Until the client ends its side of the stream."""
+        try:
+            async for request in requests:
+                if request.HasField("open"):
+                    opened = request.open
+                    previous = self._tasks.pop(opened.id, None)
+                    if previous is not None:
+                        previous.cancel()
+                    self._tasks[opened.id] = asyncio.create_task(self._serve(opened))
+                else:
+                    task = self._tasks.pop(request.close.id, None)
+                    if task is not None:
+                        task.cancel()
+                        await self._send(api_pb2.WatchResponse(id=request.close.id, closed=True))
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _send(self, response: Any) -> None:
+        async with self._turn:
+            await self._write(response)
+
+    async def _serve(self, request: Any) -> None:
+        try:
+            endpoint = self._resolve(request)
+            selected = selection(endpoint, request.namespace, request.label_selector, request.field_selector)
+            query = WatchQuery(
+                resource_version=request.resource_version,
+                match="NotOlderThan" if request.send_initial_events else "",
+                send_initial_events=True if request.send_initial_events else None,
+                bookmarks=request.allow_bookmarks,
+            )
+            watcher = await watch(endpoint, self._registry.feed, selected, query)
+            try:
+                await self._drain(request, endpoint, watcher)
+            finally:
+                endpoint.cache.unwatch(watcher)
+            await self._send(api_pb2.WatchResponse(id=request.id, closed=True))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            status = codec.encode(status_error(error).status)
+            await self._send(api_pb2.WatchResponse(id=request.id, error=status))
+
+    async def _drain(self, request: Any, endpoint: Endpoint, watcher: Watcher) -> None:
+        due = time.monotonic() + BOOKMARK_SECONDS
+        while True:
+            timeout = max(0.0, due - time.monotonic()) if request.allow_bookmarks else None
+            items = await watcher.next(timeout)
+            if items is None:
+                return
+            await self._send_items(request.id, endpoint, items)
+            if request.allow_bookmarks and time.monotonic() >= due:
+                due = time.monotonic() + BOOKMARK_SECONDS
+                if watcher.idle:
+                    await self._send_items(request.id, endpoint, [bookmark(endpoint, self._registry.feed.revision)])
+
+    async def _send_items(self, identity: int, endpoint: Endpoint, items: list[Item]) -> None:
+        events: list[Any] = []
+        size = 0
+        for item in items:
+            if events and (len(events) >= _MESSAGE_EVENTS or size + len(item.json) > _MESSAGE_BYTES):
+                await self._send(api_pb2.WatchResponse(id=identity, events=events))
+                events, size = [], 0
+            json = item.json if item.entry is None else endpoint.render(item.json)
+            obj = api_pb2.Object(json=json, revision=item.revision)
+            events.append(api_pb2.WatchEvent(type=_TYPES[item.type], object=obj))
+            size += len(json)
+        if events:
+            await self._send(api_pb2.WatchResponse(id=identity, events=events))
