@@ -139,6 +139,12 @@ def images() -> list[Image]:
             arguments={"PARENT": "pykube/packages"},
             inputs=code(*CODE, *COMPONENTS),
         ),
+        Image(
+            name="pykube/addons-base",
+            dockerfile=dockerfile("flat"),
+            parents=("pykube/addons-packages",),
+            inputs=beside("flatten"),
+        ),
         Image(name="pykube/node-base", dockerfile=dockerfile("node"), parents=("pykube/packages",)),
         Image(
             name="pykube/node",
@@ -158,8 +164,8 @@ def images() -> list[Image]:
         Image(
             name=f"{LOCAL}/pykube/addons:{version()}",
             dockerfile=dockerfile("code"),
-            parents=("pykube/addons-packages",),
-            arguments={"PARENT": "pykube/addons-packages"},
+            parents=("pykube/addons-base",),
+            arguments={"PARENT": "pykube/addons-base"},
             inputs=code(*CODE, "addons"),
         ),
         Image(name=f"{LOCAL}/pykube/toolbox:latest", dockerfile=dockerfile("toolbox"), parents=("pykube/base",)),
@@ -181,7 +187,7 @@ def images() -> list[Image]:
         Image(
             name="pykube/registry",
             dockerfile=dockerfile("registry"),
-            parents=("pykube/base", "pykube/addons-packages", *preloaded()),
+            parents=("pykube/base", *preloaded()),
             inputs=beside("registry.yml", "registry-start"),
             files=lambda: preload.context(
                 preloaded(), changing=(f"{LOCAL}/pykube/addons:{version()}",), folder=BUILD / "preload"

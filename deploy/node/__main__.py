@@ -81,7 +81,7 @@ def containerd() -> list[str]:
 def dockerd() -> list[str]:
     """The engine: no networks and no packet filter of its own (those are kubelet's and proxy's), logs that rotate.
 
-    With live-restore its end leaves containers running. Its own oom score stays 0: lowering it takes CAP_SYS_RESOURCE.
+    With live-restore its end leaves containers running.
     """
     return [
         "dockerd",
@@ -100,7 +100,6 @@ def dockerd() -> list[str]:
         "--log-opt=max-size=10m",
         "--log-opt=max-file=3",
         "--max-concurrent-downloads=6",
-        "--oom-score-adjust=0",
         f"--insecure-registry=localhost:{REGISTRY_PORT}",
     ]
 
