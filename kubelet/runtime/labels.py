@@ -93,7 +93,7 @@ def user_labels(labels: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in labels.items() if key not in OURS}
 
 
-def annotations(labels: Mapping[str, str]) -> dict[str, str]:
+def annotations_of(labels: Mapping[str, str]) -> dict[str, str]:
     return dict(json.loads(labels.get(ANNOTATIONS) or "{}"))
 
 
