@@ -1,0 +1,113 @@
+"""What a pod asks for as a whole: requests, limits, and the QoS class that follows from them.
+
+Scheduler, kubelet and quota have to agree on these sums, so they are made in one place. Upstream's rules:
+`resource.PodRequests` with sidecars (KEP-753) and pod-level resources (KEP-2837).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from api.quantity import Quantity, QuantityValue
+from api.types.core_v1 import Container, Pod, ResourceRequirements
+
+GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
+
+#: What one resource name maps to: exact amounts.
+Amounts = dict[str, Quantity]
+
+_ZERO = Quantity(0)
+
+
+def amounts(values: Mapping[str, QuantityValue] | None) -> Amounts:
+    return {name: Quantity(value) for name, value in (values or {}).items()}
+
+
+def add(total: Amounts, more: Mapping[str, Quantity]) -> None:
+    for name, value in more.items():
+        total[name] = total[name] + value if name in total else value
+
+
+def maximum(total: Amounts, other: Mapping[str, Quantity]) -> None:
+    for name, value in other.items():
+        if name not in total or total[name] < value:
+            total[name] = value
+
+
+def is_sidecar(container: Container) -> bool:
+    """Whether an init container keeps running beside the others (KEP-753)."""
+    return container.restart_policy == "Always"
+
+
+def requests(requirements: ResourceRequirements | None) -> Amounts:
+    return amounts(requirements.requests if requirements else None)
+
+
+def limits(requirements: ResourceRequirements | None) -> Amounts:
+    return amounts(requirements.limits if requirements else None)
+
+
+def pod_requests(pod: Pod, *, defaults: Mapping[str, Quantity] | None = None) -> Amounts:
+    """What the pod is accounted with, overhead included. `defaults` stand in for what a container leaves out."""
+    total = _combine(pod, of_requests=True, defaults=defaults or {})
+    if pod.spec.overhead:
+        add(total, amounts(pod.spec.overhead))
+    return total
+
+
+def pod_limits(pod: Pod) -> Amounts:
+    total = _combine(pod, of_requests=False, defaults={})
+    for name, value in amounts(pod.spec.overhead).items():
+        if name in total:
+            total[name] = total[name] + value
+    return total
+
+
+def _combine(pod: Pod, *, of_requests: bool, defaults: Mapping[str, Quantity]) -> Amounts:
+    """Sum over what runs at once, maximum with each init container beside the sidecars started before it."""
+
+    def own_of(container: Container) -> Amounts:
+        return {**defaults, **(requests if of_requests else limits)(container.resources)}
+
+    total: Amounts = {}
+    for container in pod.spec.containers:
+        add(total, own_of(container))
+    sidecars: Amounts = {}
+    initial: Amounts = {}
+    for container in pod.spec.init_containers or ():
+        own = own_of(container)
+        if is_sidecar(container):
+            add(total, own)
+            add(sidecars, own)
+            own = dict(sidecars)
+        else:
+            add(own, sidecars)
+        maximum(initial, own)
+    maximum(total, initial)
+    total.update((requests if of_requests else limits)(pod.spec.resources))  # in the place of the sum
+    return total
+
+
+def qos_class(pod: Pod) -> str:
+    """The pod's QoS class, by its cpu and memory requests and limits."""
+    if pod.spec.resources and (pod.spec.resources.requests or pod.spec.resources.limits):
+        return _qos([pod.spec.resources])
+    every: list[Container] = [*pod.spec.containers, *(pod.spec.init_containers or ())]
+    return _qos([c.resources for c in every])
+
+
+def _qos(all_requirements: list[ResourceRequirements | None]) -> str:
+    requested: Amounts = {}
+    limited: Amounts = {}
+    guaranteed = True
+    for requirements in all_requirements:
+        counted = {n: q for n, q in requests(requirements).items() if n in ("cpu", "memory") and q > _ZERO}
+        add(requested, counted)
+        bounded = {n: q for n, q in limits(requirements).items() if n in ("cpu", "memory") and q > _ZERO}
+        add(limited, bounded)
+        guaranteed = guaranteed and {"cpu", "memory"} <= bounded.keys()
+    if not requested and not limited:
+        return BEST_EFFORT
+    if guaranteed and all(name in limited and limited[name] == value for name, value in requested.items()):
+        return GUARANTEED
+    return BURSTABLE

@@ -1,0 +1,312 @@
+"""The loop: pods from the queue to decisions, decisions to bindings; and everything the informers have to say.
+
+Invariants:
+- A decision is counted at once in the table (assumed), so that the next pod sees it; a binding that fails is taken
+  back and its pod tried again. A pod is never bound twice: the apiserver refuses a second binding.
+- Deciding happens between two events of the loop, never across an await: the table does not change under it.
+- Bindings, status and events go out in batches that a writer of their own sends, so that deciding never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from api import errors
+from api import time as api_time
+from api.types.core_v1 import Node, Pod
+from api.types.policy_v1 import PodDisruptionBudget
+from client.api import Api
+from client.events import EventRecorder
+from client.informer import Factory
+from client.writes import Bind, Delete, Patch, Write
+from scheduler.decision import Decider, Unfit
+from scheduler.framework import ClusterEvent
+from scheduler.nodes import NodeTable
+from scheduler.plugins import default_plugins
+from scheduler.pods import PodInfo, PodReader
+from scheduler.preemption import Plan, plan
+from scheduler.queue import Queued, SchedulingQueue
+from scheduler.selectors import OwnerSelectors
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = Counter("scheduler_schedule_attempts_total", "Attempts to schedule a pod, by their result.", ["result"])
+DECISION_SECONDS = Histogram("scheduler_scheduling_algorithm_duration_seconds", "Seconds to choose a node.")
+E2E_SECONDS = Histogram("scheduler_pod_scheduling_sli_duration_seconds", "Seconds from a pod's arrival to its binding.")
+PENDING = Gauge("scheduler_pending_pods", "Pods that wait, by queue.", ["queue"])
+
+#: Decisions between two looks at the event loop, so that bindings go out while a long queue is worked off.
+_BURST = 50
+
+
+class Scheduler:
+    """Schedules pods whose `schedulerName` is `name`."""
+
+    def __init__(self, api: Api, recorder: EventRecorder, *, name: str = "default-scheduler") -> None:
+        self._api = api
+        self._recorder = recorder
+        self._name = name
+        self.factory = Factory(api)
+        self._pods = self.factory.informer(Pod, fields="status.phase!=Succeeded,status.phase!=Failed")
+        self._nodes = self.factory.informer(Node)
+        self._budgets = self.factory.informer(PodDisruptionBudget)
+        self._selectors = OwnerSelectors(self.factory)
+        self.table = NodeTable()
+        self.queue = SchedulingQueue()
+        self._reader = PodReader(self._selectors.namespaces_matching)
+        self._selectors.on_namespace_labels_changed = self._namespaces_changed
+        self._decider = Decider(self.table, default_plugins(self._selectors.default_selector))
+        self._assumed: set[str] = set()
+        self._nominated: dict[str, tuple[PodInfo, str]] = {}
+        self._writes: list[tuple[Write, Callable[[Any], None]]] = []
+        self._written = asyncio.Event()
+        self._pods.add_handler(on_add=self._pod_added, on_update=self._pod_updated, on_delete=self._pod_deleted)
+        self._nodes.add_handler(on_add=self._node_added, on_update=self._node_updated, on_delete=self._node_deleted)
+        for state in ("active", "backoff", "unschedulable"):
+            PENDING.labels(state).set_function(functools.partial(self._pending, state))
+
+    def _pending(self, state: str) -> float:
+        return self.queue.counts()[state]
+
+    @property
+    def has_synced(self) -> bool:
+        return self._pods.has_synced and self._nodes.has_synced
+
+    async def run(self) -> None:
+        """Schedule until cancelled. `factory` must be running."""
+        await self.factory.synced()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._decide_forever())
+            tasks.create_task(self._write_forever())
+
+    # -- deciding -------------------------------------------------------------------------------------------------
+
+    async def _decide_forever(self) -> None:
+        while True:
+            self._schedule(await self.queue.pop())
+            for _ in range(_BURST):
+                queued = self.queue.pop_nowait()
+                if queued is None:
+                    break
+                self._schedule(queued)
+            await asyncio.sleep(0)
+
+    def _schedule(self, queued: Queued) -> None:
+        info = queued.info
+        started = time.perf_counter()
+        try:
+            outcome = self._with_nominated(info, lambda: self._decider.decide(info))
+        except Exception:
+            # A mistake about one pod must not keep all others from being scheduled.
+            log.exception("cannot schedule %s/%s", info.namespace, info.name)
+            ATTEMPTS.labels("error").inc()
+            self.queue.retry(queued)
+            return
+        DECISION_SECONDS.observe(time.perf_counter() - started)
+        if isinstance(outcome, Unfit):
+            ATTEMPTS.labels("unschedulable").inc()
+            self._refuse(queued, outcome)
+        else:
+            ATTEMPTS.labels("scheduled").inc()
+            self._assume(queued, outcome)
+
+    def _with_nominated(self, info: PodInfo, decide: Callable[[], str | Unfit]) -> str | Unfit:
+        """Decide as if pods that preempted others, and are at least as important, already ran where they will."""
+        others = [(p, n) for u, (p, n) in self._nominated.items() if u != info.uid and p.priority >= info.priority]
+        for other, node in others:
+            self.table.place(other, node)
+        try:
+            return decide()
+        finally:
+            for other, _ in others:
+                self.table.remove_pod(other.uid)
+
+    def _assume(self, queued: Queued, node: str) -> None:
+        info = queued.info
+        self.table.place(info, node)
+        self._assumed.add(info.uid)
+        self._nominated.pop(info.uid, None)
+        self._write(Bind(info.pod, node), lambda outcome: self._bound(queued, node, outcome))
+
+    def _bound(self, queued: Queued, node: str, outcome: Any) -> None:
+        info = queued.info
+        self._assumed.discard(info.uid)
+        if not isinstance(outcome, errors.StatusError):
+            E2E_SECONDS.observe(time.monotonic() - queued.added)
+            message = f"Successfully assigned {info.namespace}/{info.name} to {node}"
+            self._recorder.event(info.pod, "Normal", "Scheduled", message)
+            return
+        current = self._pods.get(info.namespace, info.name)
+        if current is None or current.metadata.uid != info.pod.metadata.uid:
+            self.table.remove_pod(info.uid)
+            return
+        if current.spec.node_name:
+            self.table.place(self._reader.read(current), current.spec.node_name)
+            return
+        log.warning("cannot bind %s/%s to %s: %s", info.namespace, info.name, node, outcome)
+        self.table.remove_pod(info.uid)
+        queued.info = self._reader.read(current)
+        if self._is_waiting(current):
+            self.queue.retry(queued)
+
+    def _refuse(self, queued: Queued, unfit: Unfit) -> None:
+        info = queued.info
+        message = unfit.message()
+        nominated = None
+        if unfit.nodes:
+            preemption = plan(self.table, self._decider, info, unfit, self._budgets.list())
+            if isinstance(preemption, Plan):
+                nominated = preemption.node_name
+                self._preempt(info, preemption)
+            else:
+                message += f" preemption: {preemption}"
+        self._recorder.event(info.pod, "Warning", "FailedScheduling", message)
+        self._report_unschedulable(info, message, nominated)
+        self.queue.unschedulable(queued, unfit.refused_by)
+
+    def _preempt(self, info: PodInfo, preemption: Plan) -> None:
+        self._nominated[info.uid] = (info, preemption.node_name)
+        for victim in preemption.victims:
+            if victim.terminating:
+                continue
+            message = f"Preempted by pod {info.uid} on node {preemption.node_name}"
+            self._recorder.event(victim.pod, "Normal", "Preempted", message)
+            condition = {
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "PreemptionByScheduler",
+                "message": f"{self._name}: preempting to accommodate a higher priority pod",
+                "lastTransitionTime": api_time.now(),
+            }
+            patch = {"status": {"conditions": [condition]}}
+            self._write(Patch(Pod, victim.name, patch, victim.namespace, "strategic", "status"), lambda _: None)
+            self._write(Delete(Pod, victim.name, victim.namespace, uid=victim.pod.metadata.uid), lambda _: None)
+
+    def _report_unschedulable(self, info: PodInfo, message: str, nominated: str | None) -> None:
+        conditions = info.pod.status.conditions or []
+        known = next((c for c in conditions if c.type == "PodScheduled"), None)
+        same = known is not None and (known.status, known.reason, known.message) == ("False", "Unschedulable", message)
+        if same and (nominated or "") == (info.pod.status.nominated_node_name or ""):
+            return
+        changed = known is None or known.status != "False"
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": message,
+            "observedGeneration": info.pod.metadata.generation,
+            "lastTransitionTime": api_time.now() if changed or known is None else known.last_transition_time,
+        }
+        status: dict[str, Any] = {"conditions": [condition]}
+        if nominated:
+            status["nominatedNodeName"] = nominated
+        patch = Patch(Pod, info.name, {"status": status}, info.namespace, "strategic", "status")
+        self._write(patch, lambda outcome: self._patched(info, outcome))
+
+    def _patched(self, info: PodInfo, outcome: Any) -> None:
+        if isinstance(outcome, errors.StatusError) and not errors.is_not_found(outcome):
+            log.warning("cannot report that %s/%s is unschedulable: %s", info.namespace, info.name, outcome)
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def _write(self, write: Write, done: Callable[[Any], None]) -> None:
+        self._writes.append((write, done))
+        self._written.set()
+
+    async def _write_forever(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._written.wait()
+                self._written.clear()
+                batch, self._writes = self._writes, []
+                # Not awaited: a slow batch must not hold back the next, and each pod is in one of them only.
+                tasks.create_task(self._send(batch))
+
+    async def _send(self, batch: list[tuple[Write, Callable[[Any], None]]]) -> None:
+        outcomes = await self._api.batch([write for write, _ in batch])
+        for (_, done), outcome in zip(batch, outcomes, strict=True):
+            done(outcome)
+
+    # -- what the informers say -----------------------------------------------------------------------------------
+
+    def _is_waiting(self, pod: Pod) -> bool:
+        return (
+            not pod.spec.node_name
+            and (pod.spec.scheduler_name or "default-scheduler") == self._name
+            and not pod.metadata.deletion_timestamp
+            and not pod.spec.scheduling_gates
+        )
+
+    def _pod_added(self, pod: Pod) -> None:
+        info = self._reader.read(pod)
+        if pod.spec.node_name:
+            self.queue.remove(info.uid)
+            self.table.place(info, pod.spec.node_name)
+            self.queue.move(ClusterEvent("Pod", "Add", None, pod))
+        elif self._is_waiting(pod) and info.uid not in self._assumed:
+            if pod.status.nominated_node_name and info.uid not in self._nominated:
+                self._nominated[info.uid] = (info, pod.status.nominated_node_name)
+            self.queue.add(info)
+        elif info.uid not in self._assumed:
+            self.queue.remove(info.uid)
+            self._nominated.pop(info.uid, None)
+
+    def _pod_updated(self, old: Pod, new: Pod) -> None:
+        if old.metadata.uid != new.metadata.uid:
+            self._pod_deleted(old)
+            self._pod_added(new)
+            return
+        if old.spec.node_name and new.spec.node_name and not _scheduling_changed(old, new):
+            return
+        if new.spec.node_name and old.spec.node_name:
+            self.table.place(self._reader.read(new), new.spec.node_name)
+            self.queue.move(ClusterEvent("Pod", "Update", old, new))
+        else:
+            self._pod_added(new)
+
+    def _pod_deleted(self, pod: Pod) -> None:
+        """Deleted, or finished: the informer's selector lets finished pods go as deletions."""
+        uid = pod.metadata.uid or f"{pod.metadata.namespace}/{pod.metadata.name}"
+        self.queue.remove(uid)
+        self._assumed.discard(uid)
+        nominated = self._nominated.pop(uid, None)
+        self.table.remove_pod(uid)
+        if pod.spec.node_name or nominated:
+            self.queue.move(ClusterEvent("Pod", "Delete", pod, None))
+
+    def _node_added(self, node: Node) -> None:
+        self.table.set_node(node)
+        self.queue.move(ClusterEvent("Node", "Add", None, node))
+
+    def _node_updated(self, old: Node, new: Node) -> None:
+        before = self.table.static_generation
+        self.table.set_node(new)
+        if self.table.static_generation != before:
+            self.queue.move(ClusterEvent("Node", "Update", old, new))
+
+    def _node_deleted(self, node: Node) -> None:
+        self.table.remove_node(node.metadata.name or "")
+        self.queue.move(ClusterEvent("Node", "Delete", node, None))
+
+    def _namespaces_changed(self) -> None:
+        """What namespace selectors in affinity terms mean has changed: read all pods anew."""
+        self._reader.forget_shapes()
+        for pod in self._pods.list():
+            if pod.spec.affinity is not None:
+                self._pod_added(pod)
+
+
+def _scheduling_changed(old: Pod, new: Pod) -> bool:
+    """Whether an update of a running pod changes what it counts for on its node."""
+    return (
+        old.metadata.labels != new.metadata.labels
+        or old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
+        or (old.metadata.generation != new.metadata.generation and old.spec != new.spec)
+    )

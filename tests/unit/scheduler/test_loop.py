@@ -1,0 +1,151 @@
+"""The whole scheduler against an API in memory: what is bound, what is said, and what wakes a waiting pod."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from api.codec import deepcopy
+from api.errors import service_unavailable
+from api.types.core_v1 import Event, Node, Pod
+from client.events import EventRecorder
+from client.fake import Action, FakeApi
+from scheduler import queue
+from scheduler.scheduler import Scheduler
+from tests.unit.scheduler.build import node, pod
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+async def scheduler(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scheduler]:
+    monkeypatch.setattr(queue, "INITIAL_BACKOFF_SECONDS", 0.01)
+    made = Scheduler(api, EventRecorder(api, "default-scheduler"))
+    running = asyncio.create_task(made.factory.run())
+    loop = asyncio.create_task(made.run())
+    yield made
+    for task in (loop, running):
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def stored(api: FakeApi, name: str) -> Pod:
+    found = api.one(Pod, name, "default")
+    assert found is not None
+    return found
+
+
+def messages(api: FakeApi) -> list[str]:
+    return [f"{e.type} {e.reason}: {e.message}" for e in api.objects(Event)]
+
+
+async def test_a_pod_is_bound_and_it_is_said(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("a"))
+    await api.create(pod("web"))
+    await until(lambda: stored(api, "web").spec.node_name == "a")
+    await until(lambda: messages(api))
+    assert messages(api) == ["Normal Scheduled: Successfully assigned default/web to a"]
+
+
+async def test_what_fits_nowhere_says_why_and_is_bound_when_a_node_comes(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("small", cpu="1"))
+    await api.create(pod("web", cpu="2"))
+    await until(lambda: stored(api, "web").status.conditions)
+    [condition] = stored(api, "web").status.conditions or []
+    expected = (
+        "0/1 nodes are available: 1 Insufficient cpu. "
+        "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    )
+    assert (condition.type, condition.status, condition.reason) == ("PodScheduled", "False", "Unschedulable")
+    assert condition.message == expected
+    await until(lambda: messages(api))
+    assert messages(api) == [f"Warning FailedScheduling: {expected}"]
+    await api.create(node("large", cpu="4"))
+    await until(lambda: stored(api, "web").spec.node_name == "large")
+
+
+async def test_a_pod_that_goes_makes_room(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("a", cpu="1"))
+    await api.create(pod("first", cpu="1"))
+    await until(lambda: stored(api, "first").spec.node_name)
+    await api.create(pod("second", cpu="1"))
+    await until(lambda: stored(api, "second").status.conditions)
+    await api.delete(Pod, "first", namespace="default", grace_period_seconds=0)
+    await until(lambda: stored(api, "second").spec.node_name == "a")
+
+
+async def test_an_uncordoned_node_is_used(api: FakeApi, scheduler: Scheduler) -> None:
+    await api.create(node("a", unschedulable=True))
+    await api.create(pod("web"))
+    await until(lambda: stored(api, "web").status.conditions)
+    await api.patch(Node, "a", {"spec": {"unschedulable": None}})
+    await until(lambda: stored(api, "web").spec.node_name == "a")
+
+
+async def test_a_binding_that_fails_is_tried_again_and_its_room_given_back(api: FakeApi, scheduler: Scheduler) -> None:
+    failures = [0]
+
+    def refuse(action: Action) -> None:
+        if action.subresource == "binding" and failures[0] < 2:
+            failures[0] += 1
+            raise service_unavailable("the store is away")
+
+    api.on("create", "pods", refuse)
+    api.add(node("a", cpu="1"))
+    await api.create(pod("web", cpu="1"))
+    await until(lambda: stored(api, "web").spec.node_name == "a")
+    assert failures == [2]
+    assert int(scheduler.table.requested[0].sum()) == 1000
+
+
+async def test_pods_that_are_not_ours_are_left_alone(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("a"))
+    other = pod("other", schedulerName="mine")
+    gated = pod("gated", schedulingGates=[{"name": "wait"}])
+    for given in (other, gated, pod("ours")):
+        await api.create(given)
+    await until(lambda: stored(api, "ours").spec.node_name)
+    assert not stored(api, "other").spec.node_name
+    assert not stored(api, "gated").spec.node_name
+    opened = deepcopy(stored(api, "gated"))
+    opened.spec.scheduling_gates = None
+    await api.update(opened)
+    await until(lambda: stored(api, "gated").spec.node_name == "a")
+
+
+async def test_a_more_important_pod_takes_the_place_of_another(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("a", cpu="1"))
+    await api.create(pod("low", cpu="1", priority=1))
+    await until(lambda: stored(api, "low").spec.node_name)
+    await api.create(pod("high", cpu="1", priority=100))
+    # The kubelet of this story: what is deleted has ended.
+    await until(lambda: (p := api.one(Pod, "low", "default")) is None or p.metadata.deletion_timestamp)
+    assert stored(api, "high").status.nominated_node_name == "a"
+    if api.one(Pod, "low", "default") is not None:
+        await api.delete(Pod, "low", namespace="default", grace_period_seconds=0)
+    await until(lambda: stored(api, "high").spec.node_name == "a")
+    uid = stored(api, "high").metadata.uid
+    assert f"Normal Preempted: Preempted by pod {uid} on node a" in messages(api)
+
+
+async def test_many_pods_never_overcommit(api: FakeApi, scheduler: Scheduler) -> None:
+    for i in range(4):
+        api.add(node(f"n{i}", cpu="5"))
+    await asyncio.gather(*(api.create(pod(f"p{i}", cpu="1")) for i in range(30)))
+    await until(lambda: sum(bool(p.spec.node_name) for p in api.objects(Pod)) == 20)
+    await until(lambda: len(scheduler.queue) == 10)
+    nodes = [p.spec.node_name for p in api.objects(Pod) if p.spec.node_name]
+    assert {nodes.count(f"n{i}") for i in range(4)} == {5}
