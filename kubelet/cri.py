@@ -7,6 +7,7 @@ async; errors are `RuntimeFailure`s with messages fit for a container's `state.w
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,7 +135,7 @@ class ContainerConfig:
     stop_signal: str = ""
     target_container_id: str = ""  # join this container's PID namespace (ephemeral containers)
     labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)  # spec hash, grace period, termination message path ...
+    annotations: Mapping[str, str] = field(default_factory=dict)  # spec hash, grace period, termination message ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,11 @@ class RuntimeEvent:
 class ExecStream(Protocol):
     """A running exec or attach. `output` yields ("stdout" | "stderr", data) until the process ends."""
 
+    @property
+    def error(self) -> str:
+        """Once the output has ended: why the command could not be run at all, "" if it ran."""
+        ...
+
     def output(self) -> AsyncIterator[tuple[str, bytes]]: ...
     async def write(self, data: bytes) -> None: ...
     async def close_stdin(self) -> None: ...
@@ -233,17 +239,17 @@ class Runtime(Protocol):
         ...
 
     async def network_ready(self) -> str:
-        """"" if pods can get addresses, else why not (the node has no pod CIDR yet)."""
+        """ "" if pods can get addresses, else why not (the node has no pod CIDR yet)."""
         ...
 
     async def set_pod_cidr(self, cidr: str) -> None: ...
 
     def events(self) -> AsyncIterator[RuntimeEvent]:
-        """Until cancelled; reconnects by itself and then yields one event with pod_uid "" (everything may have changed)."""
+        """Until cancelled; reconnects by itself and then yields one event with pod_uid "": all may have changed."""
         ...
 
     async def list_pods(self) -> dict[str, PodSnapshot]:
-        """Everything this kubelet ever made and that still exists, by pod UID. One runtime round trip, no inspects where avoidable."""
+        """Everything this kubelet ever made and that still exists, by pod UID. Cheap: it may be asked every second."""
         ...
 
     async def pod(self, uid: str) -> PodSnapshot | None: ...
@@ -282,10 +288,12 @@ class Runtime(Protocol):
         """Raises TimeoutError after `timeout` seconds (the process is killed)."""
         ...
 
-    async def exec(self, container_id: str, command: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> ExecStream: ...
+    async def exec(
+        self, container_id: str, command: Sequence[str], *, stdin: bool, stdout: bool, stderr: bool, tty: bool
+    ) -> ExecStream: ...
     async def attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> ExecStream: ...
-    async def dial(self, sandbox_id: str, port: int) -> tuple[object, object]:
-        """(asyncio.StreamReader, asyncio.StreamWriter) to localhost:port inside the pod's network namespace."""
+    async def dial(self, sandbox_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To localhost:port inside the pod's network namespace."""
         ...
 
     def logs(
