@@ -197,6 +197,7 @@ class Factory:
     def __init__(self, api: Api) -> None:
         self.api = api
         self._informers: dict[Any, Informer[Any]] = {}
+        self._tasks: dict[Any, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
 
     def informer(
@@ -212,16 +213,28 @@ class Factory:
         if informer is None:
             informer = self._informers[identity] = Informer(self.api, kind, namespace, labels, fields)
             if self._group is not None:
-                self._group.create_task(informer.run(), name=repr(informer))
+                self._tasks[identity] = self._group.create_task(informer.run(), name=repr(informer))
         return informer
+
+    def existing(self, kind: Any) -> Informer[Any] | None:
+        """The informer of a whole resource, if somebody has asked for it."""
+        return self._informers.get((kind_of(kind), None, "", ""))
+
+    def drop(self, kind: Any) -> None:
+        """Stop and forget the informer of a whole resource: the resource is gone."""
+        identity = (kind_of(kind), None, "", "")
+        self._informers.pop(identity, None)
+        task = self._tasks.pop(identity, None)
+        if task is not None:
+            task.cancel()
 
     async def run(self) -> None:
         """Run all informers until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                for informer in self._informers.values():
-                    group.create_task(informer.run(), name=repr(informer))
+                for identity, informer in self._informers.items():
+                    self._tasks[identity] = group.create_task(informer.run(), name=repr(informer))
                 await asyncio.Event().wait()
             finally:
                 self._group = None

@@ -1,0 +1,1 @@
+"""What every namespace needs, is limited by, and is rid of when it goes."""

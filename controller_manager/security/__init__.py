@@ -1,0 +1,1 @@
+"""Roles, tokens and certificates that the cluster looks after by itself."""
