@@ -207,8 +207,9 @@ def venv() -> None:
         say(f"making {home}")
         run([sys.executable, "-m", "venv", home])
     say("installing the locked Python packages")
-    run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", lock])
-    run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-e", ROOT])
+    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
+    run([*pip, "-r", lock], quiet=True)
+    run([*pip, "-e", ROOT], quiet=True)
     stamp.write_text(wanted)
 
 

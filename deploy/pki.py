@@ -22,6 +22,7 @@ from pathlib import Path
 import click
 import yaml
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -159,7 +160,7 @@ class Authority:
         certificate = x509.load_pem_x509_certificate(file.read_bytes())
         try:
             certificate.verify_directly_issued_by(self.certificate)
-        except Exception:  # whatever is wrong with it, a new one takes its place
+        except (ValueError, TypeError, InvalidSignature):
             return False
         if certificate.not_valid_after_utc - datetime.now(UTC) < RENEW:
             return False

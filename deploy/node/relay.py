@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from typing import cast
 
 log = logging.getLogger("node")
 
@@ -76,8 +77,7 @@ class _Answers(asyncio.DatagramProtocol):
         self.query, self.done = query, done
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        transport.sendto(self.query)
+        cast(asyncio.DatagramTransport, transport).sendto(self.query)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         if not self.done.done():
@@ -97,8 +97,7 @@ class DnsRelay(asyncio.DatagramProtocol):
         self.pending: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if len(self.pending) >= PENDING_QUERIES:

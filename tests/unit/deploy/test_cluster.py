@@ -1,0 +1,106 @@
+"""The compose project: more nodes, clear words when something is in the way, progress."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy import cluster, nodes
+from deploy.machine import ROOT, Problem
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
+
+
+def test_more_nodes_are_further_services_with_names_addresses_and_keys_of_their_own(compose: dict[str, Any]) -> None:
+    override = nodes.override(compose, 5)
+    assert set(override["services"]) == {"pki", "node4", "node5"}
+    command = override["services"]["pki"]["command"]
+    assert command[: len(compose["services"]["pki"]["command"])] == compose["services"]["pki"]["command"]
+    assert "--node=node5=${PYKUBE_SUBNET:-172.30.0}.15" in command
+    assert "--bundle=node4=/nodes/node4" in command
+    node = override["services"]["node5"]
+    assert node["networks"]["cluster"]["ipv4_address"] == node["environment"]["PYKUBE_NODE_IP"]
+    assert set(override["volumes"]) == {f"node{n}-{v}" for n in (4, 5) for v in ("pki", "docker", "kubelet")}
+
+
+def test_fewer_nodes_are_a_choice_of_services(tmp_path: Path) -> None:
+    files, services = nodes.select(1, file=tmp_path / "nodes.yaml")
+    assert len(files) == 2
+    assert "node1" in services
+    assert not {"node2", "node3"} & set(services)
+    assert {"etcd", "apiserver", "scheduler", "controller-manager", "registry", "addons"} <= set(services)
+
+
+def test_three_nodes_are_the_file_as_it_is(tmp_path: Path) -> None:
+    leftover = tmp_path / "nodes.yaml"
+    leftover.touch()
+    assert nodes.select(3, file=leftover) == (["-f", str(ROOT / "docker-compose.yml")], [])
+    assert not leftover.exists()
+
+
+@pytest.mark.parametrize("count", [0, -1, 201])
+def test_an_impossible_number_of_nodes_is_refused(count: int) -> None:
+    with pytest.raises(Problem, match="between 1 and 200"):
+        nodes.names(count)
+
+
+def test_written_nodes_differ_only_in_name_and_address(compose: dict[str, Any]) -> None:
+    text = [yaml.safe_dump(compose["services"][f"node{n}"]) for n in (1, 2, 3)]
+    assert {t.replace(f"node{n}", "NODE").replace(f".1{n}", ".1N") for n, t in enumerate(text, 1)} == {
+        text[0].replace("node1", "NODE").replace(".11", ".1N")
+    }
+
+
+def test_nodes_see_no_keys_but_their_own(compose: dict[str, Any]) -> None:
+    for name in nodes.names(3):
+        mounted = {volume.split(":")[0] for volume in compose["services"][name]["volumes"]}
+        assert {volume for volume in mounted if "pki" in volume} == {f"{name}-pki"}
+        assert "privileged" not in compose["services"][name]
+
+
+def test_nothing_is_published_beyond_this_machine(compose: dict[str, Any]) -> None:
+    published = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_a_taken_port_is_seen() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not cluster.port_free(port)
+    assert cluster.port_free(port)
+
+
+@pytest.mark.parametrize(
+    ("other", "clashes"),
+    [("172.30.0.0/16", True), ("172.30.0.128/25", True), ("172.31.0.0/16", False), ("0.0.0.0/0", False), ("x", False)],
+)
+def test_overlapping_subnets(other: str, clashes: bool) -> None:
+    assert cluster.overlapping("172.30.0.0/24", {other: "them"}) == ("them" if clashes else None)
+
+
+def test_settings_come_from_the_environment_then_from_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "ROOT", tmp_path)
+    monkeypatch.delenv("PYKUBE_API_PORT", raising=False)
+    assert cluster.setting("PYKUBE_API_PORT", "6443") == "6443"
+    (tmp_path / ".env").write_text("# mine\nPYKUBE_API_PORT='7443'\n")
+    assert cluster.setting("PYKUBE_API_PORT", "6443") == "7443"
+    monkeypatch.setenv("PYKUBE_API_PORT", "8443")
+    assert cluster.setting("PYKUBE_API_PORT", "6443") == "8443"
+
+
+def test_only_nodes_whose_condition_is_true_are_ready() -> None:
+    def node(name: str, status: str) -> dict[str, Any]:
+        return {"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": status}]}}
+
+    items = [node("a", "True"), node("b", "False"), node("c", "Unknown"), {"metadata": {"name": "d"}}]
+    assert cluster.ready(items) == {"a"}

@@ -1,0 +1,92 @@
+"""What the scripts make of the machine they run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy import install, machine, wheels
+from deploy.machine import Problem
+
+
+def test_the_mirror_is_the_one_apt_uses() -> None:
+    targets = """\
+http://security.example/debian-security/ bookworm-security main
+http://mirror.example/debian/ bookworm main
+http://other.example/repo/ stable main
+"""
+    assert machine.parse_index_targets(targets, "bookworm") == "http://mirror.example/debian"
+    assert machine.parse_index_targets(targets, "trixie") is None
+    assert machine.parse_index_targets("", "bookworm") is None
+
+
+def test_a_failing_command_says_which_and_how() -> None:
+    with pytest.raises(Problem, match=r"(?s)failed \(3\): sh -c .*it broke"):
+        machine.run(["sh", "-c", "echo it broke; exit 3"], quiet=True)
+
+
+def test_root_needs_no_sudo_and_others_are_told_if_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "geteuid", lambda: 0)
+    assert machine.as_root(["apt-get", "update"]) == ["apt-get", "update"]
+    monkeypatch.setattr(machine.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/sudo")
+    assert machine.as_root(["apt-get", "update"]) == ["sudo", "apt-get", "update"]
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    with pytest.raises(Problem, match="no sudo here; as root run: apt-get update"):
+        machine.as_root(["apt-get", "update"])
+
+
+@pytest.mark.parametrize(
+    ("route", "mtu"),
+    [
+        ("default via 192.0.2.1 dev eth0", 1400),
+        ("default via 192.0.2.1 dev eth1\ndefault via 192.0.3.1 dev eth0 metric 5", 1400),
+        ("", 1500),
+    ],
+)
+def test_the_bridges_carry_what_the_uplink_carries(route: str, mtu: int) -> None:
+    assert install.uplink_mtu(route, lambda device: {"eth0": 1400, "eth1": 9000}[device]) == mtu
+
+
+def test_a_docker_that_answers_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unexpected(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"ran {arguments}")
+
+    monkeypatch.setattr(install, "docker_answers", lambda: True)
+    monkeypatch.setattr(install, "output", lambda command, **options: "present")
+    for name in ("run", "apt_install", "_start_daemon"):
+        monkeypatch.setattr(install, name, unexpected)
+    assert install.main(["docker"]) == 0
+
+
+def test_an_unknown_step_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert install.main(["dokcer"]) == 1
+    assert capsys.readouterr().err == "install: unknown step 'dokcer'; there are: docker, venv\n"
+
+
+def test_uv_follows_pips_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        wheels, "output", lambda command: ":env:.cert='/ca.pem'\nglobal.index-url='https://mirror.example/simple'"
+    )
+    for name in ("SSL_CERT_FILE", "UV_DEFAULT_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    environment = wheels.environment()
+    assert environment["UV_DEFAULT_INDEX"] == "https://mirror.example/simple"
+    assert environment["SSL_CERT_FILE"] == "/ca.pem"
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://chosen.example/simple")
+    assert wheels.environment()["UV_DEFAULT_INDEX"] == "https://chosen.example/simple"
+
+
+def test_the_installer_runs_before_anything_is_installed() -> None:
+    """`deploy.install` and `deploy.machine` import nothing outside the standard library."""
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, '.'); import deploy.install"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
