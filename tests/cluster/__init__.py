@@ -1,0 +1,1 @@
+"""Tests on a running cluster: docker-compose.yml brought up by testcontainers, real kubectl, containers, packets."""
