@@ -84,7 +84,7 @@ class Agent:
             tasks.create_task(self._sync_nodes())
 
     def healthy(self) -> str:
-        """"" or why this proxy is not healthy."""
+        """ "" or why this proxy is not healthy."""
         if self._dirty_since is not None:
             behind = time.monotonic() - self._dirty_since
             if behind > _UNHEALTHY_AFTER_SECONDS:
@@ -92,7 +92,7 @@ class Agent:
         return ""
 
     def ready(self) -> str:
-        """"" or why this proxy is not ready: until the first rules are in place."""
+        """ "" or why this proxy is not ready: until the first rules are in place."""
         return "" if self._written else "rules have not been written yet"
 
     # -- services -------------------------------------------------------------------------------------------------

@@ -50,9 +50,7 @@ class InterPodAffinity(Plugin):
         for term in terms:
             labelled &= table.label(term.topology_key).codes > 0
         # Upstream counts the pods that match all terms together, in each term's topology.
-        counts = table.matcher(
-            tuple(Term(t.namespaces, t.selector) for t in terms), include_terminating=True
-        ).counts
+        counts = table.matcher(tuple(Term(t.namespaces, t.selector) for t in terms), include_terminating=True).counts
         near = labelled.copy()
         nowhere = True
         for term in terms:

@@ -107,9 +107,7 @@ def test_things_that_are_not_there(space: Space) -> None:
 def test_changing_what_cannot_change(space: Space) -> None:
     space.apply(deployment())
     with pytest.raises(CommandFailed) as failure:
-        space.kubectl(
-            "patch", "deployment", "x", "-p", '{"spec":{"selector":{"matchLabels":{"app":"z"}}}}'
-        )
+        space.kubectl("patch", "deployment", "x", "-p", '{"spec":{"selector":{"matchLabels":{"app":"z"}}}}')
     assert "field is immutable" in failure.value.stderr
     space.apply(pod("fixed"))
     with pytest.raises(CommandFailed) as failure:

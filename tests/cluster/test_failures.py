@@ -66,8 +66,10 @@ def test_a_killed_node(cluster: Cluster, space: Space, calm: None) -> None:
     [ready] = [c for c in node["status"]["conditions"] if c["type"] == "Ready"]
     assert (ready["status"], ready["reason"]) == ("Unknown", "NodeStatusUnknown")
     until(
-        lambda: {t["key"] for t in cluster.get("node", "node3")["spec"].get("taints", ())}
-        >= {"node.kubernetes.io/unreachable"},
+        lambda: (
+            {t["key"] for t in cluster.get("node", "node3")["spec"].get("taints", ())}
+            >= {"node.kubernetes.io/unreachable"}
+        ),
         "the unreachable taint",
     )
 
@@ -144,9 +146,7 @@ def test_every_component_killed_in_turn_while_a_deployment_scales(cluster: Clust
         for machine, process in VICTIMS:
             cluster.on(machine, "pkill", "-9", "-f", process)
             time.sleep(2)
-        until(
-            lambda: space.get("deployment", "web")["status"].get("readyReplicas") == 30, "30 are ready", timeout=240
-        )
+        until(lambda: space.get("deployment", "web")["status"].get("readyReplicas") == 30, "30 are ready", timeout=240)
         grown = starts(space)
         assert {restarts for _, restarts in grown.values()} == {0}
         assert all(grown[name] == identity for name, identity in first.items())
@@ -188,9 +188,7 @@ def test_drain_and_uncordon(cluster: Cluster, space: Space) -> None:
     space.apply(web(4, terminationGracePeriodSeconds=1))
     space.rolled_out("deployment/web")
     try:
-        cluster.kubectl(
-            "drain", "node1", "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s"
-        )
+        cluster.kubectl("drain", "node1", "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
         assert "SchedulingDisabled" in cluster.kubectl("get", "node", "node1")
         space.rolled_out("deployment/web")
         assert "node1" not in {p["spec"]["nodeName"] for p in space.pods("app=web")}

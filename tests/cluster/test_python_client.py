@@ -119,11 +119,7 @@ def test_the_dynamic_client_and_create_from_yaml(api_client: client.ApiClient, s
     }
     utils.create_from_dict(api_client, manifest)
     deployments = dynamic.DynamicClient(api_client).resources.get(api_version="apps/v1", kind="Deployment")
-    until(
-        lambda: deployments.get(name="dyn", namespace=space.name).status.readyReplicas == 2, "two ready", timeout=90
-    )
-    scale = client.AppsV1Api(api_client).patch_namespaced_deployment_scale(
-        "dyn", space.name, {"spec": {"replicas": 1}}
-    )
+    until(lambda: deployments.get(name="dyn", namespace=space.name).status.readyReplicas == 2, "two ready", timeout=90)
+    scale = client.AppsV1Api(api_client).patch_namespaced_deployment_scale("dyn", space.name, {"spec": {"replicas": 1}})
     assert scale.spec.replicas == 1
     until(lambda: deployments.get(name="dyn", namespace=space.name).status.replicas == 1, "one left")

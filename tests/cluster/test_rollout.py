@@ -76,9 +76,7 @@ class Traffic(threading.Thread):
         self.join()
 
 
-def test_a_rolling_update_loses_no_request_and_undo_brings_the_old_version_back(
-    cluster: Cluster, space: Space
-) -> None:
+def test_a_rolling_update_loses_no_request_and_undo_brings_the_old_version_back(cluster: Cluster, space: Space) -> None:
     space.apply(deployment("one"), SERVICE)
     space.rolled_out("deployment/web")
     url = f"http://{cluster.node_ip('node2')}:{NODE_PORT}/"

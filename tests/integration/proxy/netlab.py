@@ -1,8 +1,8 @@
 """A node, its pods and a client outside of the cluster, as network namespaces joined by veth pairs.
 
-    client 198.18.0.2 ---- 198.18.0.1 node 10.244.1.1 ==cbr0== pods 10.244.1.x
-                                       |
-                                     uplink, the default route: swallows what should have been rejected
+client 198.18.0.2 ---- 198.18.0.1 node 10.244.1.1 ==cbr0== pods 10.244.1.x
+                                   |
+                                 uplink, the default route: swallows what should have been rejected
 """
 
 from __future__ import annotations

@@ -43,9 +43,7 @@ class Cluster:
         return next((s for s in self.services if (s.metadata.namespace, s.metadata.name) == (namespace, name)), None)
 
     def slices(self, namespace: str, service: str) -> list[EndpointSlice]:
-        return [
-            s for s in self.endpoint_slices if (s.metadata.labels or {})["kubernetes.io/service-name"] == service
-        ]
+        return [s for s in self.endpoint_slices if (s.metadata.labels or {})["kubernetes.io/service-name"] == service]
 
     def service_by_ip(self, ip: str) -> Service | None:
         return next((s for s in self.services if s.spec.cluster_ip == ip), None)

@@ -184,9 +184,7 @@ def near(kind: str, key: str = "zone", app: str = "web") -> dict[str, Any]:
 
 
 def zoned() -> Cluster:
-    return Cluster(
-        node("a", labels={"zone": "x"}), node("b", labels={"zone": "x"}), node("c", labels={"zone": "y"})
-    )
+    return Cluster(node("a", labels={"zone": "x"}), node("b", labels={"zone": "x"}), node("c", labels={"zone": "y"}))
 
 
 def test_pod_affinity() -> None:
