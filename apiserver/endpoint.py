@@ -111,6 +111,12 @@ class Endpoint:
             return json
         return codec.encode(self.conversion.to_served(self.cache.decoder.decode(json)))
 
+    def encode_served(self, json: bytes) -> bytes:
+        """The inverse of `render`."""
+        if self.conversion is None:
+            return json
+        return codec.encode(self.conversion.to_stored(self.served_decoder.decode(json)))
+
     def served(self, stored: Any) -> Any:
         """A stored-type object as this endpoint's type."""
         return self.conversion.to_served(stored) if self.conversion else stored

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from api import codec, errors
 from api.resources import RESOURCES, Resource, find, resource_for
@@ -24,10 +25,23 @@ from apiserver.pipeline.update import Rules, resource_rules, status_rules
 from apiserver.store import Compacted, Store
 from apiserver.strategy import Context, Strategy
 
+if TYPE_CHECKING:
+    from apiserver.auth.reviews import Reviews
+    from apiserver.auth.token_request import TokenIssuer
+
 T = TypeVar("T")
 
 #: Who the server itself is when it writes (upstream's loopback client).
 SERVER = User("system:apiserver", groups=("system:masters",))
+
+
+@dataclass
+class Services:
+    """What some subresources need that only a full server has."""
+
+    tokens: TokenIssuer | None = None
+    reviews: Reviews | None = None
+
 
 _HISTORY = 2_000  # revisions: watchers of a server that restarted resume within this many without a new list
 
@@ -47,8 +61,10 @@ class Registry:
         self.feed = Feed(store)
         self.feed.on_reset.append(self._reset)
         self.admission: list[AdmissionPlugin] = list(admission)
+        self.services = Services()
         self._strategy_for = strategy_for
         self._endpoints: dict[tuple[str, str, str], Endpoint] = {}
+        self._virtual: dict[tuple[str, str, str], Endpoint] = {}
         for resource in sorted(resources, key=lambda r: (r.group, r.version, r.plural) in CONVERSIONS):
             if "get" in resource.verbs and resource.group_resource != "componentstatuses":
                 self.add(resource)
@@ -70,7 +86,10 @@ class Registry:
 
     def virtual(self, resource: Resource) -> Endpoint:
         """An endpoint for a resource that is not stored (reviews, bindings): only its handlers are asked."""
-        return Endpoint(resource, Strategy(resource), self.store, self.feed)
+        name = (resource.group, resource.version, resource.plural)
+        if name not in self._virtual:
+            self._virtual[name] = Endpoint(resource, self._strategy_for(resource), self.store, self.feed)
+        return self._virtual[name]
 
     def endpoint(self, what: Resource | type[Any] | str) -> Endpoint:
         """The endpoint of a resource, a type, or a plural name of the core group. Raises LookupError."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import grpc
 import grpc.aio
+from aiohttp import web
 
 import apiserver.subresources  # noqa: F401  (registers their handlers)
 from api.resources import Resource
@@ -18,6 +19,8 @@ from apiserver.admission import AdmissionPlugin
 from apiserver.gate import Gate
 from apiserver.grpc.service import ApiService
 from apiserver.registry import Registry
+from apiserver.rest.app import App
+from apiserver.rest.health import Health
 from apiserver.store import Store
 from apiserver.strategy import Strategy
 from proto import api_pb2_grpc
@@ -42,6 +45,7 @@ class Server:
     gate: Gate
     grpc_port: int = 0
     rest_url: str = ""
+    app: App | None = None
     ready: bool = False
     stopping: bool = False
     checks: dict[str, Callable[[], str]] = field(default_factory=dict)
@@ -56,6 +60,8 @@ async def serve(
     admission: Callable[[Registry], Sequence[AdmissionPlugin]] = lambda registry: (),
     grpc_address: str = "",
     grpc_credentials: grpc.ServerCredentials | None = None,
+    rest_address: tuple[str, int] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
     """Run the registry and the faces that have an address."""
     registry = Registry(store, strategy_for=strategy_for)
@@ -67,6 +73,8 @@ async def serve(
         async with contextlib.AsyncExitStack() as stack:
             if grpc_address:
                 server.grpc_port = await stack.enter_async_context(_grpc(server, grpc_address, grpc_credentials))
+            if rest_address is not None:
+                server.rest_url = await stack.enter_async_context(_rest(server, rest_address, tls))
             server.ready = True
             try:
                 yield server
@@ -76,6 +84,28 @@ async def serve(
     finally:
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _rest(server: Server, address: tuple[str, int], tls: ssl.SSLContext | None) -> AsyncIterator[str]:
+    live = {"etcd": lambda: "", **server.checks}
+    ready = {
+        "informer-sync": lambda: "" if server.ready else "caches are loading",
+        "shutdown": lambda: "process is shutting down" if server.stopping else "",
+    }
+    app = App(server.registry, server.gate, Health(live, ready))
+    server.app = app
+    runner = web.ServerRunner(app.server(), shutdown_timeout=5.0)
+    await runner.setup()
+    host, port = address
+    site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024)
+    await site.start()
+    bound = runner.addresses[0][1]
+    scheme = "https" if tls else "http"
+    try:
+        yield f"{scheme}://{host}:{bound}"
+    finally:
+        await runner.cleanup()
 
 
 @contextlib.asynccontextmanager

@@ -13,10 +13,11 @@ from api import codec, errors
 from api.resources import find
 from apiserver import operations
 from apiserver.auth import Attributes, Credentials, User
+from apiserver.auth.x509 import certificate_of_grpc
 from apiserver.endpoint import Endpoint
 from apiserver.entries import Entry
 from apiserver.failures import status_error
-from apiserver.gate import Gate, certificate_of
+from apiserver.gate import Gate
 from apiserver.grpc.codes import code_of, trailers
 from apiserver.grpc.watches import WatchSession
 from apiserver.operations import Call, Reply
@@ -37,7 +38,6 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
     def __init__(self, registry: Registry, gate: Gate) -> None:
         self._registry = registry
         self._gate = gate
-        self._users: dict[bytes, User] = {}
 
     # -- unary ----------------------------------------------------------------------------------------------------
 
@@ -165,15 +165,7 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
     async def _user(self, context: Any) -> User:
         if self._gate.open:
             return await self._gate.authenticate(Credentials())
-        presented = context.auth_context().get("x509_pem_cert")
-        pem = presented[0] if presented else b""
-        user = self._users.get(pem)
-        if user is None:
-            user = await self._gate.authenticate(Credentials(certificate=certificate_of(pem)))
-            if len(self._users) > 10_000:
-                self._users.clear()
-            self._users[pem] = user
-        return user
+        return await self._gate.authenticate(Credentials(certificate=certificate_of_grpc(context.auth_context())))
 
     def _endpoint(self, resource: Any) -> Endpoint:
         endpoint = self._registry.find(resource.group, resource.version, resource.resource)

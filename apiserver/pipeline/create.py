@@ -10,7 +10,7 @@ from api import time as api_time
 from apiserver.endpoint import Endpoint
 from apiserver.pipeline import metadata
 from apiserver.pipeline.admit import admit_mutating, admit_validating
-from apiserver.store import Exists, Record
+from apiserver.store import Exists, Record, Unavailable
 from apiserver.strategy import Context
 from apiserver.validation.meta import validate_object_meta
 
@@ -59,7 +59,9 @@ async def _create_once(endpoint: Endpoint, ctx: Context, obj: Any) -> Record:
     await strategy.before_create(ctx, obj)
     try:
         return await _store(endpoint, ctx, obj)
-    except BaseException:
+    except Unavailable:
+        raise  # it may have been stored: what it holds stays taken until the allocators' next check
+    except Exception:
         await strategy.after_create_failed(ctx, obj)
         raise
 

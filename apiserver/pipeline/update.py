@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from api import errors
-from apiserver.admission import Operation
 from apiserver.endpoint import Endpoint
 from apiserver.pipeline import metadata
 from apiserver.pipeline.admit import admit_mutating, admit_validating
-from apiserver.store import Conflict, Record
+from apiserver.store import Conflict, Record, Unavailable
 from apiserver.strategy import Context, Strategy
 from apiserver.validation.meta import validate_object_meta_update
 
@@ -50,11 +49,12 @@ async def update(
     transform: Transform,
     rules: Rules,
     *,
-    operation: Operation = "UPDATE",
+    admit: bool = True,
     unconditional: bool | None = None,
 ) -> Record:
     """Change the object at `key`; answers what is stored now (nothing is written if nothing changed).
 
+    `admit` is False for a subresource whose own body has been through admission (a binding).
     If the new object carries a resourceVersion it must be the stored one's. Raises StatusError 404, 409 or 422.
     """
     resource, strategy = endpoint.resource, endpoint.strategy
@@ -75,7 +75,7 @@ async def update(
                 if not allowed:
                     raise _version_required(endpoint, ctx.name)
                 new.metadata.resource_version = str(current.revision)
-            record = await _attempt(endpoint, ctx, current, old, new, rules, operation)
+            record = await _attempt(endpoint, ctx, current, old, new, rules, admit)
         except errors.StatusError:
             if not fresh:  # perhaps only because the cache was behind
                 before, (current, _) = current, await endpoint.store.get(key)
@@ -93,10 +93,11 @@ async def update(
 
 
 async def _attempt(
-    endpoint: Endpoint, ctx: Context, current: Record, old: Any, new: Any, rules: Rules, operation: Operation
+    endpoint: Endpoint, ctx: Context, current: Record, old: Any, new: Any, rules: Rules, admit: bool
 ) -> Record:
     metadata.carry_over(new, old)
-    await admit_mutating(ctx, operation, new, old)
+    if admit:
+        await admit_mutating(ctx, "UPDATE", new, old)
     rules.prepare(ctx, new, old)
     causes = rules.validate(ctx, new, old)
     causes += validate_object_meta_update(new.metadata, old.metadata)
@@ -105,7 +106,8 @@ async def _attempt(
     if rules.warnings is not None:
         for warning in rules.warnings(ctx, new, old):
             ctx.warn(warning)
-    await admit_validating(ctx, operation, new, old)
+    if admit:
+        await admit_validating(ctx, "UPDATE", new, old)
     if rules.allocates:
         await endpoint.strategy.before_update(ctx, new, old)
     try:
@@ -124,7 +126,9 @@ async def _attempt(
             return Record(current.key, value, current.revision)
         revision = await endpoint.store.update(current.key, value, revision=current.revision, ttl=endpoint.ttl)
         return Record(current.key, value, revision)
-    except BaseException:
+    except Unavailable:
+        raise  # it may have been stored
+    except Exception:
         if rules.allocates:
             await endpoint.strategy.after_update_failed(ctx, new, old)
         raise

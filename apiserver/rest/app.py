@@ -1,0 +1,193 @@
+"""The HTTP server: who asks, for what, may they, and which part of this package answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from api import codec, errors
+from apiserver.auth import Attributes, User
+from apiserver.failures import status_error
+from apiserver.gate import Gate
+from apiserver.metrics import RequestMetrics
+from apiserver.registry import Registry
+from apiserver.rest import answers, bodies
+from apiserver.rest.discovery import Discovery
+from apiserver.rest.health import Health, version
+from apiserver.rest.identity import credentials
+from apiserver.rest.negotiate import Media, negotiate
+from apiserver.rest.openapi import OpenAPI
+from apiserver.rest.paths import Target, parse
+from apiserver.rest.resources import Resources
+from apiserver.rest.streams import STREAMS
+
+log = logging.getLogger(__name__)
+
+_READS_IN_FLIGHT = 400  # upstream's --max-requests-inflight
+_WRITES_IN_FLIGHT = 200  # upstream's --max-mutating-requests-inflight
+_READ_VERBS = ("get", "list")
+_COMMON = {"Cache-Control": "no-cache, private"}
+
+
+class App:
+    """`handler` is what aiohttp's low-level server calls; there is no framework between it and the routes."""
+
+    def __init__(self, registry: Registry, gate: Gate, health: Health, *, kubelets: Any = None) -> None:
+        self._gate = gate
+        self._health = health
+        self._resources = Resources(registry)
+        self._registry = registry
+        self.discovery = Discovery(registry)
+        self.openapi = OpenAPI(self.discovery)
+        self._kubelets = kubelets
+        self._metrics = RequestMetrics()
+        self._reads = 0
+        self._writes = 0
+        #: Further paths: whatever another part of the server wants to answer (issuer discovery, ...).
+        self.routes: dict[str, Callable[[web.BaseRequest], web.Response]] = {}
+
+    def server(self) -> web.Server[web.BaseRequest]:
+        """For a ServerRunner."""
+        return web.Server(self.handler, request_factory=_request, handler_cancellation=True, access_log=None)
+
+    async def handler(self, request: web.BaseRequest) -> web.StreamResponse:
+        headers = dict(_COMMON)
+        headers["Audit-Id"] = _audit_id(request)
+        started = time.monotonic()
+        target = parse(request.rel_url.raw_path)
+        verb = ""
+        try:
+            if target is None:
+                response = await self._non_resource(request)
+            else:
+                verb = target.verb(request.method)
+                if verb == "list" and request.query.get("watch") in ("true", "1"):
+                    verb = "watch"
+                response = await self._resource(request, target, verb, headers)
+        except asyncio.CancelledError:
+            raise
+        except (ConnectionResetError, web.HTTPException) as error:
+            if isinstance(error, ConnectionResetError):
+                raise
+            response = answers.failure(errors.generic(error.status, request.method, "", "", error.text or ""))
+        except Exception as error:
+            response = answers.failure(status_error(error), _media(request))
+        if not response.prepared:
+            response.headers.update(headers)
+        self._metrics.observe(verb or request.method, target, response.status, time.monotonic() - started)
+        return response
+
+    async def _user(self, request: web.BaseRequest) -> User:
+        user = await self._gate.authenticate(credentials(request))
+        for name in request.headers:
+            if name[:12].lower() == "impersonate-":
+                return self._gate.impersonated(user, request.headers.items())
+        return user
+
+    async def _resource(
+        self, request: web.BaseRequest, target: Target, verb: str, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        user = await self._user(request)
+        if not self._gate.open:
+            self._gate.authorize(_attributes(user, verb, target, request))
+        endpoint = self._resources.endpoint(target)
+        stream = STREAMS.get((target.resource, target.subresource)) if target.group == "" else None
+        if stream is not None:
+            return await stream(request, target, endpoint, user, self._registry, self._kubelets)
+        if verb == "watch":
+            return await self._resources.handle(request, target, verb, endpoint, user, headers)
+        reads = verb in _READ_VERBS
+        if (self._reads >= _READS_IN_FLIGHT) if reads else (self._writes >= _WRITES_IN_FLIGHT):
+            raise errors.too_many_requests("Too many requests, please try again later.")
+        if reads:
+            self._reads += 1
+        else:
+            self._writes += 1
+        try:
+            return await self._resources.handle(request, target, verb, endpoint, user, headers)
+        finally:
+            if reads:
+                self._reads -= 1
+            else:
+                self._writes -= 1
+
+    async def _non_resource(self, request: web.BaseRequest) -> web.StreamResponse:
+        user = await self._user(request)
+        path = request.path
+        verb = request.method.lower()
+        self._gate.authorize(Attributes(user=user, verb=verb, path=path))
+        if (health := self._health.respond(request)) is not None:
+            return health
+        if path in ("/version", "/version/"):
+            return answers.answer(version())
+        if path == "/metrics":
+            return self._metrics.respond(request)
+        if path.startswith("/openapi/"):
+            found = await self.openapi.respond(request)
+            if found is not None:
+                return found
+        if path in self.routes:
+            return self.routes[path](request)
+        if path == "/":
+            return answers.answer(codec.encode({"paths": self._paths()}))
+        if path.startswith("/api"):
+            document = self.discovery.respond(request)
+            if document is not None:
+                return document
+            raise answers.not_served()
+        return answers.text("404 page not found\n", 404)
+
+    def _paths(self) -> list[str]:
+        found = ["/api", "/apis", "/healthz", "/livez", "/readyz", "/metrics", "/openapi/v2", "/openapi/v3", "/version"]
+        for group, versions in self.discovery.groups().items():
+            base = f"/apis/{group}" if group else "/api"
+            found += [base, *(f"{base}/{name}" for name in versions)]
+        return sorted(set(found))
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    return web.BaseRequest(
+        message, payload, protocol, writer, task, asyncio.get_running_loop(), client_max_size=bodies.LIMIT
+    )
+
+
+def _audit_id(request: web.BaseRequest) -> str:
+    given = request.headers.get("Audit-Id")
+    if given:
+        return given[:128]
+    digits = secrets.token_hex(16)
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _attributes(user: User, verb: str, target: Target, request: web.BaseRequest) -> Attributes:
+    query = request.query
+    name = target.name
+    if not name and verb in ("list", "watch", "deletecollection") and "fieldSelector" in query:
+        selector = query["fieldSelector"]
+        if selector.startswith("metadata.name=") and "," not in selector:
+            name = selector.removeprefix("metadata.name=").removeprefix("=")
+    return Attributes(
+        user=user,
+        verb=verb,
+        group=target.group,
+        version=target.version,
+        resource=target.resource,
+        subresource=target.subresource,
+        namespace=target.namespace,
+        name=name,
+        field_selector=query.get("fieldSelector", ""),
+        label_selector=query.get("labelSelector", ""),
+    )
+
+
+def _media(request: web.BaseRequest) -> Media | None:
+    try:
+        return negotiate(request.headers.get("Accept", ""))
+    except errors.StatusError:
+        return None

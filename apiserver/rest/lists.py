@@ -1,0 +1,85 @@
+"""LIST: the head, the shared bytes of every object, the tail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+from aiohttp import web
+
+from api import codec
+from api.types.meta_v1 import ListMeta
+from apiserver.endpoint import Endpoint
+from apiserver.pipeline.read import Listing
+from apiserver.rest import answers, tables
+from apiserver.rest.bodies import to_yaml
+from apiserver.rest.negotiate import Media
+
+_WHOLE = 64 * 1024  # bytes: below this a list is one response, not a stream
+
+
+def list_metadata(listing: Listing) -> bytes:
+    """JSON of ListMeta."""
+    return codec.encode(
+        ListMeta(
+            resource_version=str(listing.revision),
+            continue_=listing.continue_token or None,
+            remaining_item_count=listing.remaining,
+        )
+    )
+
+
+def pieces(endpoint: Endpoint, listing: Listing, media: Media, include: str) -> list[bytes] | Iterator[bytes]:
+    """The body of a list in whatever form."""
+    metadata = list_metadata(listing)
+    if media.form == "Table":
+        jsons = (entry.json for entry in listing.entries)
+        return tables.table(endpoint, jsons, metadata, include, media.version)
+    if media.form != "object":
+        head = b'{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/%b","metadata":%b,"items":[' % (
+            media.version.encode(),
+            metadata,
+        )
+        items = [tables.partial(entry.json, media.version) for entry in listing.entries]
+    else:
+        resource = endpoint.resource
+        head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":[' % (
+            (resource.list_kind or resource.kind + "List").encode(),
+            resource.api_version.encode(),
+            metadata,
+        )
+        if endpoint.conversion is None:
+            items = [entry.json for entry in listing.entries]
+        else:
+            items = [endpoint.render(entry.json) for entry in listing.entries]
+    return [head, *_separated(items), b"]}"]
+
+
+def _separated(items: list[bytes]) -> list[bytes]:
+    if not items:
+        return items
+    mixed = [b","] * (2 * len(items) - 1)
+    mixed[::2] = items
+    return mixed
+
+
+async def respond(
+    request: web.BaseRequest, endpoint: Endpoint, listing: Listing, media: Media, headers: dict[str, str]
+) -> web.StreamResponse:
+    """Send a list."""
+    include = tables.check_include(request.query.get("includeObject", "")) if media.form == "Table" else ""
+    parts = pieces(endpoint, listing, media, include)
+    if media.form == "Table" or media.yaml:
+        parts = list(parts)
+    assert isinstance(parts, list)
+    length = sum(map(len, parts))
+    if media.yaml:
+        return web.Response(body=to_yaml(b"".join(parts)), content_type="application/yaml", headers=headers)
+    if length <= _WHOLE:
+        return web.Response(body=b"".join(parts), content_type="application/json", headers=headers)
+    return await answers.stream(request, web.StreamResponse(headers=headers), iter(parts), length)
+
+
+def revision_of(json: bytes) -> str:
+    """The resourceVersion in an object's JSON."""
+    return str(msgspec.json.decode(json)["metadata"].get("resourceVersion", ""))

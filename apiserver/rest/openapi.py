@@ -1,0 +1,116 @@
+"""/openapi/v2 and /openapi/v3: made at first request, in a thread, and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Any
+
+from aiohttp import web
+
+from api import codec, errors
+from api.resources import Resource
+from apiserver.rest.discovery import Discovery
+from apiserver.rest.health import VERSION
+from apiserver.rest.negotiate import clauses
+from apiserver.rest.openapi_paths import Paths
+from apiserver.rest.openapi_schemas import Schemas
+
+_SECURITY = {"BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization"}}
+_JSON_TYPES = ("application/json", "*/*", "application/*", "application/openapi+json")
+
+
+class OpenAPI:
+    """Serves the documents."""
+
+    def __init__(self, discovery: Discovery) -> None:
+        self._discovery = discovery
+        self._documents: dict[str, bytes] = {}
+        self._making = asyncio.Lock()
+
+    def changed(self) -> None:
+        """A resource came or went."""
+        self._documents.clear()
+
+    async def respond(self, request: web.BaseRequest) -> web.Response | None:
+        """The document at this path. Raises StatusError 406 if only protobuf is accepted."""
+        path = request.path.rstrip("/")
+        if path == "/openapi/v2":
+            document = await self._document("v2")
+        elif path == "/openapi/v3":
+            document = codec.encode({"paths": {name: await self._link(name) for name in self._names()}})
+        elif path.startswith("/openapi/v3/") and (name := path.removeprefix("/openapi/v3/")) in self._names():
+            document = await self._document(name)
+        else:
+            return None
+        accept = request.headers.get("Accept", "")
+        if accept and not any(clause.type in _JSON_TYPES for clause in clauses(accept)):
+            raise errors.not_acceptable(("application/json",))
+        etag = f'"{_hash(document)}"'
+        headers = {"ETag": etag, "Vary": "Accept"}
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304, headers=headers)
+        response = web.Response(body=document, content_type="application/json", headers=headers)
+        response.enable_compression()
+        return response
+
+    def _names(self) -> dict[str, list[Resource]]:
+        found: dict[str, list[Resource]] = {}
+        for group, versions in self._discovery.groups().items():
+            for version, resources in versions.items():
+                found[f"apis/{group}/{version}" if group else f"api/{version}"] = resources
+        return found
+
+    async def _link(self, name: str) -> dict[str, str]:
+        # The hash lets clients cache for ever; it has to change with the resources only.
+        known = [(r.plural, r.kind, sorted(r.verbs), r.subresources) for r in self._names()[name]]
+        return {"serverRelativeURL": f"/openapi/v3/{name}?hash={_hash(codec.encode([VERSION.git_version, known]))}"}
+
+    async def _document(self, name: str) -> bytes:
+        async with self._making:
+            if name not in self._documents:
+                make = self._v2 if name == "v2" else self._v3
+                self._documents[name] = await asyncio.to_thread(make, name)
+            return self._documents[name]
+
+    def _v3(self, name: str) -> bytes:
+        schemas = Schemas("#/components/schemas/", v3=True)
+        resources = self._names()[name]
+        for resource in resources:
+            schemas.mark(resource)
+        paths = Paths(schemas, v3=True)
+        for resource in resources:
+            paths.add(resource)
+        return codec.encode(
+            {
+                "openapi": "3.0.0",
+                "info": {"title": "Kubernetes", "version": VERSION.git_version},
+                "paths": paths.found,
+                "components": {
+                    "schemas": schemas.found,
+                    "securitySchemes": {"BearerToken": {"type": "apiKey", **_SECURITY["BearerToken"]}},
+                },
+            }
+        )
+
+    def _v2(self, _name: str) -> bytes:
+        schemas = Schemas("#/definitions/", v3=False)
+        everything = [resource for resources in self._names().values() for resource in resources]
+        for resource in everything:
+            schemas.mark(resource)
+        paths = Paths(schemas, v3=False)
+        for resource in everything:
+            paths.add(resource)
+        document: dict[str, Any] = {
+            "swagger": "2.0",
+            "info": {"title": "Kubernetes", "version": VERSION.git_version},
+            "paths": paths.found,
+            "definitions": schemas.found,
+            "securityDefinitions": {"BearerToken": {"type": "apiKey", **_SECURITY["BearerToken"]}},
+            "security": [{"BearerToken": []}],
+        }
+        return codec.encode(document)
+
+
+def _hash(document: bytes) -> str:
+    return hashlib.sha512(document).hexdigest().upper()

@@ -1,0 +1,244 @@
+"""Requests that name a resource: from query parameters and body to an operation, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from api import codec, errors
+from api.resources import find
+from apiserver import operations
+from apiserver.auth import User
+from apiserver.endpoint import Endpoint
+from apiserver.operations import Call, Reply
+from apiserver.pipeline import patch, read
+from apiserver.pipeline.selection import selection
+from apiserver.pipeline.watch import WatchQuery
+from apiserver.registry import Registry
+from apiserver.rest import answers, bodies, lists, tables, watches
+from apiserver.rest.negotiate import Media, negotiate
+from apiserver.rest.paths import Target
+from apiserver.strategy import Context
+
+_VALIDATIONS = ("Ignore", "Warn", "Strict")
+
+
+class Resources:
+    """`handle` serves one request whose user has been authorized."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def endpoint(self, target: Target) -> Endpoint:
+        """Raises StatusError 404 for what is not served."""
+        endpoint = self._registry.find(target.group, target.version, target.resource)
+        if endpoint is None:
+            known = find(target.group, target.version, target.resource)
+            if known is None:
+                raise answers.not_served()
+            endpoint = self._registry.virtual(known)
+        resource = endpoint.resource
+        if target.subresource and resource.subresource(target.subresource) is None:
+            raise answers.not_served()
+        if target.namespace and not resource.namespaced and resource.plural != "namespaces":
+            raise answers.not_served()
+        if target.name and not target.namespace and resource.namespaced:
+            raise answers.not_served()
+        return endpoint
+
+    async def handle(
+        self,
+        request: web.BaseRequest,
+        target: Target,
+        verb: str,
+        endpoint: Endpoint,
+        user: User,
+        headers: dict[str, str],
+    ) -> web.StreamResponse:
+        resource = endpoint.resource
+        warnings: list[str] = []
+        ctx = Context(
+            user=user,
+            registry=self._registry,
+            resource=resource,
+            namespace=target.namespace if resource.namespaced else "",
+            name=target.name,
+            subresource=target.subresource,
+            warnings=warnings,
+        )
+        self._check_verb(endpoint, target, verb, request.method)
+        if verb == "get":
+            media = negotiate(request.headers.get("Accept", ""))
+            call = Call(ctx, endpoint, params=request.query if request.query_string else {})
+            return self._answer(endpoint, await operations.run("get", call), media, request, warnings, headers)
+        if verb == "list":
+            return await self._list(request, target, endpoint, headers)
+        if verb == "watch":
+            return await self._watch(request, target, endpoint, headers)
+        media = negotiate(request.headers.get("Accept", ""))
+        call = await self._call(request, ctx, endpoint, verb)
+        if verb == "deletecollection":
+            return await self._delete_collection(request, call, media, headers)
+        return self._answer(endpoint, await operations.run(verb, call), media, request, warnings, headers)
+
+    @staticmethod
+    def _check_verb(endpoint: Endpoint, target: Target, verb: str, method: str) -> None:
+        resource = endpoint.resource
+        if target.subresource:
+            subresource = resource.subresource(target.subresource)
+            allowed = subresource.verbs if subresource else ()
+        else:
+            allowed = resource.verbs
+        if verb not in allowed or (verb == "create" and resource.namespaced and not target.namespace):
+            raise method_not_allowed()
+
+    async def _call(self, request: web.BaseRequest, ctx: Context, endpoint: Endpoint, verb: str) -> Call:
+        query: Any = request.query
+        call = Call(ctx, endpoint, params=query)
+        if query:
+            self._write_options(call, verb, query)
+        if verb == "patch":
+            kind = request.headers.get("Content-Type", "").partition(";")[0].strip()
+            if kind not in patch.ACCEPTED:
+                raise errors.unsupported_media_type(patch.ACCEPTED)
+            call.content_type = kind
+            call.body = await bodies.read(request)
+        elif verb in ("delete", "deletecollection"):
+            call.body = await bodies.read_object(request) if request.can_read_body else b""
+        else:
+            call.body = await bodies.read_object(request)
+        if not call.validation:
+            call.validation = "Warn"
+        if not call.field_manager:
+            call.field_manager = default_manager(request.headers.get("User-Agent", ""))
+        return call
+
+    @staticmethod
+    def _write_options(call: Call, verb: str, query: Any) -> None:
+        causes = []
+        validation = query.get("fieldValidation", "")
+        if validation and validation not in _VALIDATIONS:
+            causes.append(errors.FieldError.not_supported("fieldValidation", validation, _VALIDATIONS))
+        call.validation = validation
+        dry_run = query.getall("dryRun", [])
+        for value in dry_run:
+            if value != "All":
+                causes.append(errors.FieldError.not_supported("dryRun", value, ("All",)))
+        call.ctx.dry_run = bool(dry_run)
+        call.field_manager = query.get("fieldManager", "")
+        if len(call.field_manager.encode()) > 128:
+            causes.append(errors.FieldError.too_long("fieldManager", call.field_manager, 128))
+        call.force = query.get("force", "") in ("true", "1")
+        if causes:
+            kind = {"create": "CreateOptions", "patch": "PatchOptions", "update": "UpdateOptions"}
+            raise errors.invalid(f"{kind.get(verb, 'DeleteOptions')}.meta.k8s.io", "", causes)
+
+    # -- reads of many --------------------------------------------------------------------------------------------
+
+    async def _list(
+        self, request: web.BaseRequest, target: Target, endpoint: Endpoint, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        query = request.query
+        media = negotiate(request.headers.get("Accept", ""))
+        selected = selection(endpoint, target.namespace, query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        if "sendInitialEvents" in query:
+            cause = errors.FieldError.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
+            raise errors.invalid("ListOptions.meta.k8s.io", "", [cause])
+        listing = await read.list_(endpoint, self._registry.feed, selected, list_query(query))
+        return await lists.respond(request, endpoint, listing, media, headers)
+
+    async def _watch(
+        self, request: web.BaseRequest, target: Target, endpoint: Endpoint, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        query = request.query
+        media = negotiate(request.headers.get("Accept", ""))
+        fields = query.get("fieldSelector", "")
+        if target.name:
+            fields = f"metadata.name={target.name}" + (f",{fields}" if fields else "")
+        selected = selection(endpoint, target.namespace, query.get("labelSelector", ""), fields)
+        initial = query.get("sendInitialEvents")
+        options = WatchQuery(
+            resource_version=query.get("resourceVersion", ""),
+            match=query.get("resourceVersionMatch", ""),
+            send_initial_events=None if initial is None else initial in ("true", "1"),
+            bookmarks=query.get("allowWatchBookmarks", "") in ("true", "1"),
+        )
+        return await watches.respond(request, endpoint, self._registry.feed, selected, options, media, headers)
+
+    async def _delete_collection(
+        self, request: web.BaseRequest, call: Call, media: Media, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        query = request.query
+        endpoint = call.endpoint
+        selected = selection(
+            endpoint, call.ctx.namespace, query.get("labelSelector", ""), query.get("fieldSelector", "")
+        )
+        listing, records = await operations.delete_collection(call, selected, list_query(query))
+        listing.entries = [endpoint.entry(record) for record in records]
+        return await lists.respond(request, endpoint, listing, media, headers)
+
+    # -- answers --------------------------------------------------------------------------------------------------
+
+    def _answer(
+        self,
+        endpoint: Endpoint,
+        reply: Reply,
+        media: Media,
+        request: web.BaseRequest,
+        warnings: list[str],
+        headers: dict[str, str],
+    ) -> web.Response:
+        json = reply.json
+        if media.form != "object" and reply.revision and not json.startswith(b'{"apiVersion":"v1","kind":"Status"'):
+            if media.form == "Table":
+                include = tables.check_include(request.query.get("includeObject", ""))
+                stored = endpoint.encode_served(json)
+                metadata = tables.object_metadata(json)
+                json = b"".join(tables.table(endpoint, [stored], metadata, include, media.version))
+            else:
+                json = tables.partial(json, media.version)
+        response = answers.answer(json, reply.code, media)
+        response.headers.update(headers)
+        for value in answers.warning_headers(warnings):
+            response.headers.add("Warning", value)
+        return response
+
+
+def list_query(query: Any) -> read.ListQuery:
+    """Version and paging options. Raises StatusError 400."""
+    text = query.get("limit", "")
+    try:
+        limit = int(text) if text else 0
+    except ValueError:
+        raise errors.bad_request(f'invalid limit: strconv.ParseInt: parsing "{text}": invalid syntax') from None
+    return read.ListQuery(
+        query.get("resourceVersion", ""),
+        query.get("resourceVersionMatch", ""),
+        max(0, limit),
+        query.get("continue", ""),
+    )
+
+
+def method_not_allowed() -> errors.StatusError:
+    """405 in the words of upstream's router."""
+    from api.types.meta_v1 import Status, StatusDetails
+
+    return errors.StatusError(
+        Status(
+            status="Failure",
+            code=405,
+            reason="MethodNotAllowed",
+            message="the server does not allow this method on the requested resource",
+            details=StatusDetails(),
+        )
+    )
+
+
+def default_manager(user_agent: str) -> str:
+    """The field manager of a client that names none: its User-Agent up to the first slash."""
+    return user_agent.partition("/")[0][:128] or "unknown"
+
+
+def status_json(error: errors.StatusError) -> bytes:
+    return codec.encode(error.status)

@@ -1,0 +1,151 @@
+"""WATCH: JSON lines over chunked HTTP (or WebSocket messages), until the client leaves or its time is up."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import WSMsgType, web
+
+from api import codec, errors
+from apiserver.endpoint import Endpoint
+from apiserver.failures import status_error
+from apiserver.feed import Feed
+from apiserver.pipeline.selection import Selection
+from apiserver.pipeline.watch import WatchQuery, bookmark, watch
+from apiserver.rest import tables
+from apiserver.rest.negotiate import Media
+from apiserver.watching import Item, Watcher
+
+BOOKMARK_SECONDS = 60.0
+_MIN_TIMEOUT = 1800.0  # seconds; upstream picks between this and twice this if the client does not say
+
+Encode = Callable[[Item], bytes]
+Send = Callable[[list[bytes]], Awaitable[None]]
+
+
+async def respond(
+    request: web.BaseRequest,
+    endpoint: Endpoint,
+    feed: Feed,
+    selected: Selection,
+    query: WatchQuery,
+    media: Media,
+    headers: dict[str, str],
+) -> web.StreamResponse:
+    """Serve one watch. Raises StatusError if it cannot start."""
+    timeout = _timeout(request.query.get("timeoutSeconds", ""))
+    encode = _encoder(endpoint, media, request.query.get("includeObject", ""))
+    watcher = await watch(endpoint, feed, selected, query)
+    try:
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await _over_websocket(request, endpoint, feed, watcher, query, encode, timeout)
+        response = web.StreamResponse(headers=headers)
+        response.content_type = "application/json"
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+
+        async def send(frames: list[bytes]) -> None:
+            await response.write(b"".join(frames))
+
+        await _pump(endpoint, feed, watcher, query, encode, timeout, send)
+        await response.write_eof()
+        return response
+    finally:
+        endpoint.cache.unwatch(watcher)
+
+
+async def _over_websocket(
+    request: web.BaseRequest,
+    endpoint: Endpoint,
+    feed: Feed,
+    watcher: Watcher,
+    query: WatchQuery,
+    encode: Encode,
+    timeout: float,
+) -> web.StreamResponse:
+    socket = web.WebSocketResponse(protocols=("binary.k8s.io",))
+    await socket.prepare(request)
+
+    async def send(frames: list[bytes]) -> None:
+        for frame in frames:
+            await socket.send_str(frame.decode())
+
+    import asyncio
+
+    pump = asyncio.create_task(_pump(endpoint, feed, watcher, query, encode, timeout, send))
+    pump.add_done_callback(lambda _: None)
+    listen = asyncio.create_task(_until_closed(socket))
+    await asyncio.wait((pump, listen), return_when=asyncio.FIRST_COMPLETED)
+    for task in (pump, listen):
+        task.cancel()
+    await asyncio.gather(pump, listen, return_exceptions=True)
+    await socket.close()
+    return socket
+
+
+async def _until_closed(socket: web.WebSocketResponse) -> None:
+    async for message in socket:
+        if message.type in (WSMsgType.CLOSE, WSMsgType.ERROR):
+            return
+
+
+async def _pump(
+    endpoint: Endpoint, feed: Feed, watcher: Watcher, query: WatchQuery, encode: Encode, timeout: float, send: Send
+) -> None:
+    end = time.monotonic() + timeout
+    due = time.monotonic() + BOOKMARK_SECONDS if query.bookmarks else end
+    try:
+        while True:
+            now = time.monotonic()
+            items = await watcher.next(max(0.0, min(due, end) - now))
+            if items is None:
+                return
+            if items:
+                await send([encode(item) for item in items])
+            now = time.monotonic()
+            if now >= end or (now >= due and query.bookmarks):
+                if query.bookmarks and watcher.idle:
+                    await send([encode(bookmark(endpoint, feed.revision))])
+                due = now + BOOKMARK_SECONDS if query.bookmarks else end
+            if now >= end and watcher.idle:
+                return
+    except errors.StatusError as error:
+        await send([b'{"type":"ERROR","object":%b}\n' % codec.encode(status_error(error).status)])
+
+
+def _timeout(text: str) -> float:
+    if not text:
+        return _MIN_TIMEOUT * random.uniform(1.0, 2.0)
+    try:
+        seconds = int(text)
+    except ValueError:
+        raise errors.bad_request(
+            f'invalid timeoutSeconds: strconv.ParseInt: parsing "{text}": invalid syntax'
+        ) from None
+    return float(seconds) if seconds > 0 else _MIN_TIMEOUT * random.uniform(1.0, 2.0)
+
+
+def _encoder(endpoint: Endpoint, media: Media, include: str) -> Encode:
+    if media.form == "object":
+        if endpoint.conversion is None:
+            return lambda item: item.frame
+        return lambda item: item.frame if item.entry is None else _frame(item, endpoint.render(item.json))
+    if media.form != "Table":
+        version = media.version
+        return lambda item: _frame(item, tables.partial(item.json, version))
+    include = tables.check_include(include)
+    definitions = [tables.columns(endpoint)]
+
+    def as_table(item: Item) -> bytes:
+        columns = definitions.pop() if definitions else b"null"
+        metadata = b'{"resourceVersion":"%d"}' % item.revision
+        rows = tables.row(endpoint, item.json, include, media.version) if item.entry is not None else b""
+        return _frame(item, tables.head(metadata, columns, media.version) + rows + b"]}")
+
+    return as_table
+
+
+def _frame(item: Item, json: bytes) -> bytes:
+    return b'{"type":"%b","object":%b}\n' % (item.type.encode(), json)
