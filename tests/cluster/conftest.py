@@ -47,7 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         made = Cluster(PROJECT, SUBNET, kubeconfig)
         kubeconfig.write_text(until(lambda: admin_kubeconfig(made), "the PKI has made admin.conf"))
         until(lambda: made.ready_nodes() == list(NODES), "three nodes are Ready", timeout=120)
-        made.kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s")
+        made.kubectl("-n", "kube-system", "rollout", "status", "deployment/kube-dns", "--timeout=120s")
         yield made
     except BaseException:
         stdout, stderr = compose.get_logs()
