@@ -2,8 +2,8 @@
 
 Invariants:
 - only namespaces with a deletionTimestamp are touched, after a live read;
-- pods go first, since what they run may depend on everything else (KEP-5080), then every other namespaced resource there
-  is, custom ones included;
+- pods go first, since what they run may depend on everything else (KEP-5080), then every other namespaced resource
+  there is, custom ones included;
 - the finalizer `kubernetes` is removed only when a list of each resource came back empty;
 - while anything remains, or could not be deleted, the conditions say what and why.
 """

@@ -1,0 +1,1 @@
+"""Which pods are behind which Service: Endpoints, EndpointSlices, and addresses for LoadBalancers."""
