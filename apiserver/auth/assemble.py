@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 from api import codec
 from apiserver.auth import Authenticator, Authorizer
@@ -22,12 +21,11 @@ from apiserver.auth.node import NodeAuthorizer
 from apiserver.auth.rbac import RbacAuthorizer
 from apiserver.auth.reviews import Reviews
 from apiserver.auth.service_accounts import ServiceAccountAuthenticator
-from apiserver.auth.source import RegistrySource, Source
+from apiserver.auth.source import Source
 from apiserver.auth.token_request import TokenIssuer
 from apiserver.auth.tokenfile import TokenFileAuthenticator
 from apiserver.auth.union import TokenAuthenticators, UnionAuthenticator
 from apiserver.auth.x509 import X509Authenticator
-from apiserver.registry import Registry
 
 DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 MODES = ("Node", "RBAC", "AlwaysAllow", "AlwaysDeny")
@@ -60,17 +58,8 @@ class Auth:
     documents: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
 
-_of_registry: WeakKeyDictionary[Registry, Auth] = WeakKeyDictionary()
-
-
-def auth_of(registry: Registry) -> Auth | None:
-    """The auth of the server that a registry belongs to; None for one where everybody may do everything."""
-    return _of_registry.get(registry)
-
-
-def assemble(registry: Registry, options: AuthOptions, source: Source | None = None) -> Auth:
+def assemble(source: Source, options: AuthOptions) -> Auth:
     """Raises ValueError for unknown modes and malformed files, OSError for files that can't be read."""
-    source = source or RegistrySource(registry)
     issuers = tuple(options.service_account_issuers)
     audiences = tuple(options.api_audiences) or issuers
     keys = _verification_keys(options)
@@ -102,7 +91,7 @@ def assemble(registry: Registry, options: AuthOptions, source: Source | None = N
     if options.service_account_signing_key_file:
         signing_key = load_signing_key(options.service_account_signing_key_file)
         issuer = TokenIssuer(source, signing_key, issuers[0], audiences)
-    auth = Auth(
+    return Auth(
         authenticator=authenticator,
         authorizer=authorizer,
         reviews=Reviews(authorizer, rbac, TokenAuthenticators(tokens), audiences),
@@ -110,8 +99,6 @@ def assemble(registry: Registry, options: AuthOptions, source: Source | None = N
         issuer=issuer,
         documents=_documents(issuers[0], keys, options.service_account_jwks_uri),
     )
-    _of_registry[registry] = auth
-    return auth
 
 
 def _verification_keys(options: AuthOptions) -> list[VerificationKey]:
