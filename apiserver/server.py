@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -18,9 +18,11 @@ from api.resources import Resource
 from apiserver.admission import AdmissionPlugin
 from apiserver.gate import Gate
 from apiserver.grpc.service import ApiService
+from apiserver.kubelets import Kubelets
 from apiserver.registry import Registry
 from apiserver.rest.app import App
 from apiserver.rest.health import Health
+from apiserver.security import Security, json_route
 from apiserver.store import Store
 from apiserver.strategy import Strategy
 from proto import api_pb2_grpc
@@ -43,79 +45,115 @@ class Server:
 
     registry: Registry
     gate: Gate
+    app: App
     grpc_port: int = 0
     rest_url: str = ""
-    app: App | None = None
+    state: State = field(default_factory=lambda: State())
+
+
+@dataclass
+class State:
+    """What /readyz tells."""
+
     ready: bool = False
     stopping: bool = False
-    checks: dict[str, Callable[[], str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Where to listen. Without TLS a face serves in the clear, for tests."""
+
+    grpc_address: str = ""
+    grpc_credentials: grpc.ServerCredentials | None = None
+    rest_address: tuple[str, int] | None = None
+    tls: ssl.SSLContext | None = None
+
+
+Secure = Callable[[Registry], Security]
+Prepare = Callable[[Registry], Awaitable[None]]
+
+
+def _no_security(registry: Registry) -> Security:
+    return Security(Gate(), {})
 
 
 @contextlib.asynccontextmanager
 async def serve(
     store: Store,
+    faces: Faces,
     *,
-    gate: Gate | None = None,
-    strategy_for: Callable[[Resource], Strategy] = Strategy,
+    secure: Secure = _no_security,
+    strategies: Mapping[Resource, Strategy] | None = None,
     admission: Callable[[Registry], Sequence[AdmissionPlugin]] = lambda registry: (),
-    grpc_address: str = "",
-    grpc_credentials: grpc.ServerCredentials | None = None,
-    rest_address: tuple[str, int] | None = None,
-    tls: ssl.SSLContext | None = None,
+    prepare: Sequence[Prepare] = (),
+    kubelets: Kubelets | None = None,
 ) -> AsyncIterator[Server]:
-    """Run the registry and the faces that have an address."""
-    registry = Registry(store, strategy_for=strategy_for)
+    """Load the state, `prepare` the cluster, then open the faces; on the way out, end them before the registry."""
+    registry = Registry(store, strategy_for=_chosen(strategies))
     registry.admission.extend(admission(registry))
     await registry.start()
-    server = Server(registry, gate or Gate())
     feeding = asyncio.create_task(registry.feed.run(), name="feed")
     try:
+        security = secure(registry)
+        for step in prepare:
+            await step(registry)
+        state = State()
+        app = App(registry, security.gate, _health(state), kubelets=kubelets)
+        app.routes.update({path: json_route(document) for path, document in security.routes.items()})
+        server = Server(registry, security.gate, app, state=state)
         async with contextlib.AsyncExitStack() as stack:
-            if grpc_address:
-                server.grpc_port = await stack.enter_async_context(_grpc(server, grpc_address, grpc_credentials))
-            if rest_address is not None:
-                server.rest_url = await stack.enter_async_context(_rest(server, rest_address, tls))
-            server.ready = True
+            if faces.grpc_address:
+                server.grpc_port = await stack.enter_async_context(_grpc(server, faces))
+            if faces.rest_address is not None:
+                server.rest_url = await stack.enter_async_context(_rest(app, faces.rest_address, faces.tls))
+            state.ready = True
             try:
                 yield server
             finally:
-                server.ready, server.stopping = False, True
+                state.ready, state.stopping = False, True
                 registry.stop_watches()
     finally:
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
 
 
-@contextlib.asynccontextmanager
-async def _rest(server: Server, address: tuple[str, int], tls: ssl.SSLContext | None) -> AsyncIterator[str]:
-    live = {"etcd": lambda: "", **server.checks}
+def _chosen(strategies: Mapping[Resource, Strategy] | None) -> Callable[[Resource], Strategy]:
+    def strategy_for(resource: Resource) -> Strategy:
+        return (strategies or {}).get(resource) or Strategy(resource)
+
+    return strategy_for
+
+
+def _health(state: State) -> Health:
     ready = {
-        "informer-sync": lambda: "" if server.ready else "caches are loading",
-        "shutdown": lambda: "process is shutting down" if server.stopping else "",
+        "informer-sync": lambda: "" if state.ready or state.stopping else "caches are loading",
+        "shutdown": lambda: "process is shutting down" if state.stopping else "",
     }
-    app = App(server.registry, server.gate, Health(live, ready))
-    server.app = app
+    return Health({}, ready)
+
+
+@contextlib.asynccontextmanager
+async def _rest(app: App, address: tuple[str, int], tls: ssl.SSLContext | None) -> AsyncIterator[str]:
     runner = web.ServerRunner(app.server(), shutdown_timeout=5.0)
     await runner.setup()
     host, port = address
-    site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024)
-    await site.start()
-    bound = runner.addresses[0][1]
+    await web.TCPSite(runner, host, port, ssl_context=tls, backlog=1024).start()
     scheme = "https" if tls else "http"
     try:
-        yield f"{scheme}://{host}:{bound}"
+        yield f"{scheme}://{host}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
 
 @contextlib.asynccontextmanager
-async def _grpc(server: Server, address: str, credentials: grpc.ServerCredentials | None) -> AsyncIterator[int]:
+async def _grpc(server: Server, faces: Faces) -> AsyncIterator[int]:
     listener = grpc.aio.server(options=_GRPC_OPTIONS)
-    api_pb2_grpc.add_ApiServicer_to_server(ApiService(server.registry, server.gate), listener)  # type: ignore[no-untyped-call]
-    if credentials is None:
-        port = listener.add_insecure_port(address)
+    service = ApiService(server.registry, server.gate)
+    api_pb2_grpc.add_ApiServicer_to_server(service, listener)  # type: ignore[no-untyped-call]
+    if faces.grpc_credentials is None:
+        port = listener.add_insecure_port(faces.grpc_address)
     else:
-        port = listener.add_secure_port(address, credentials)
+        port = listener.add_secure_port(faces.grpc_address, faces.grpc_credentials)
     await listener.start()
     try:
         yield port

@@ -123,7 +123,7 @@ class Strategy:
         return None
 
     def default_finalizers(self, ctx: Context, obj: Any, options: Any) -> Sequence[str] | None:
-        """Default garbage-collection finalizers if `propagationPolicy` is unset (upstream's DefaultGarbageCollection)."""
+        """Default garbage-collection finalizers if `propagationPolicy` is unset (DefaultGarbageCollection)."""
         return None
 
     # -- views ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from apiserver.server import Server, serve
+from apiserver.server import Faces, Server, serve
 from apiserver.store import Store
 from apiserver.store.memory import MemoryStore
 from client.api import Api
@@ -27,7 +27,8 @@ async def running(store: Store | None = None) -> AsyncIterator[tuple[Server, Api
     directory = tempfile.mkdtemp(prefix="pk-")
     try:
         address = f"unix:{Path(directory) / 'api.sock'}"
-        async with serve(store or MemoryStore(), grpc_address=address) as server, Api.connect(address) as client:
+        faces = Faces(grpc_address=address, rest_address=("127.0.0.1", 0))
+        async with serve(store or MemoryStore(), faces) as server, Api.connect(address) as client:
             yield server, client
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,135 @@
+"""`python -m apiserver`."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from typing import Any
+
+from apiserver import bootstrap
+from apiserver.admission.plugins import plugins
+from apiserver.auth.bootstrap.reconcile import reconcile
+from apiserver.kubelets import Kubelets
+from apiserver.options import OPTIONS
+from apiserver.registry import Registry
+from apiserver.resources import strategies
+from apiserver.security import Security, SecurityOptions, secure
+from apiserver.server import Faces, serve
+from apiserver.store.compaction import compact_forever
+from apiserver.store.etcd import EtcdStore, EtcdTLS
+from component import tls
+from component.process import Process, main
+
+log = logging.getLogger(__name__)
+
+
+async def run(process: Process) -> None:
+    """The whole server, until cancelled."""
+    options = process.options
+    files = tls.Files(options.tls_cert_file, options.tls_private_key_file, options.client_ca_file)
+    context = tls.server_context(files)
+    faces = Faces(
+        grpc_address=f"{options.bind_address}:{options.grpc_port}",
+        grpc_credentials=tls.grpc_server_credentials(files),
+        rest_address=(options.bind_address, options.secure_port),
+        tls=context,
+    )
+    ready = {"is": "starting"}
+    process.ready_check("apiserver", lambda: ready["is"])
+    store = _store(options)
+    kubelets = _kubelets(options)
+    first, last = (int(part) for part in options.service_node_port_range.split("-"))
+    built = strategies(service_cidr=options.service_cluster_ip_range, node_ports=(first, last))
+    service = _kubernetes_service(options)
+    try:
+        async with serve(
+            store,
+            faces,
+            secure=lambda registry: _secure(registry, options),
+            strategies=built,
+            admission=plugins,
+            prepare=[bootstrap.objects, _roles],
+            kubelets=kubelets,
+        ) as server:
+            log.info("serving REST on %s, gRPC on port %d", server.rest_url, server.grpc_port)
+            ready["is"] = ""
+            async with asyncio.TaskGroup() as group:
+                group.create_task(tls.keep_fresh(context, files))
+                group.create_task(service(server.registry).run())
+                if options.etcd_compaction_interval:
+                    group.create_task(compact_forever(store, options.etcd_compaction_interval))
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ready["is"] = "shutting down"
+                    server.state.stopping = True
+                    if options.shutdown_delay_duration:
+                        await asyncio.sleep(options.shutdown_delay_duration)
+    finally:
+        if kubelets is not None:
+            await kubelets.close()
+        await store.close()
+
+
+def _store(options: Any) -> EtcdStore:
+    secured = EtcdTLS(options.etcd_cafile, options.etcd_certfile or None, options.etcd_keyfile or None)
+    endpoints = [endpoint.strip() for endpoint in options.etcd_servers.split(",") if endpoint.strip()]
+    return EtcdStore(endpoints, tls=secured if options.etcd_cafile else None)
+
+
+def _kubelets(options: Any) -> Kubelets | None:
+    if not options.kubelet_client_certificate:
+        return None
+    files = tls.Files(options.kubelet_client_certificate, options.kubelet_client_key, options.client_ca_file)
+    return Kubelets(tls.grpc_channel_credentials(files))
+
+
+def _secure(registry: Registry, options: Any) -> Security:
+    def listed(text: str) -> list[str]:
+        return [part.strip() for part in text.split(",") if part.strip()]
+
+    return secure(
+        registry,
+        SecurityOptions(
+            authorization_modes=listed(options.authorization_mode),
+            issuer=options.service_account_issuer,
+            key_files=listed(options.service_account_key_file),
+            signing_key_file=options.service_account_signing_key_file,
+            token_file=options.token_auth_file,
+            audiences=listed(options.api_audiences),
+        ),
+    )
+
+
+async def _roles(registry: Registry) -> None:
+    await reconcile(registry)
+
+
+def _kubernetes_service(options: Any) -> Any:
+    network = ipaddress.ip_network(options.service_cluster_ip_range)
+
+    def make(registry: Registry) -> bootstrap.KubernetesService:
+        return bootstrap.KubernetesService(
+            registry,
+            service_ip=str(network[1]),
+            address=options.advertise_address or _own_address(),
+            port=options.secure_port,
+        )
+
+    return make
+
+
+def _own_address() -> str:
+    """The address of the interface with the default route; nothing is sent to find out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1 (RFC 5737): never routed, only looked up
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+if __name__ == "__main__":
+    main("apiserver", run, OPTIONS, health_port=10255, help="Serve the Kubernetes API, with its state in etcd.")

@@ -1,0 +1,37 @@
+"""The command line of the server: upstream's names."""
+
+from __future__ import annotations
+
+import click
+
+from component.options import option
+
+OPTIONS: list[click.Option] = [
+    option("--etcd-servers", required=True, help="etcd endpoints (http://host:2379), comma-separated"),
+    option("--etcd-cafile", default="", help="CA of etcd's server certificate"),
+    option("--etcd-certfile", default="", help="client certificate for etcd"),
+    option("--etcd-keyfile", default="", help="key of the client certificate for etcd"),
+    option("--etcd-compaction-interval", default=300.0, type=float, help="seconds between compactions; 0: never"),
+    option("--bind-address", default="0.0.0.0", help="address to listen on"),
+    option("--secure-port", default=6443, type=int, help="port of the REST face"),
+    option("--grpc-port", default=6444, type=int, help="port of the gRPC face"),
+    option("--advertise-address", default="", help="where others reach this server; found out if empty"),
+    option("--tls-cert-file", required=True, help="server certificate"),
+    option("--tls-private-key-file", required=True, help="key of the server certificate"),
+    option("--client-ca-file", required=True, help="CA of client certificates"),
+    option("--kubelet-client-certificate", default="", help="client certificate for kubelets"),
+    option("--kubelet-client-key", default="", help="key of the client certificate for kubelets"),
+    option("--service-account-key-file", default="", help="keys that verify service account tokens, comma-separated"),
+    option("--service-account-signing-key-file", default="", help="key that signs service account tokens"),
+    option(
+        "--service-account-issuer",
+        default="https://kubernetes.default.svc.cluster.local",
+        help="issuer of service account tokens",
+    ),
+    option("--api-audiences", default="", help="audiences of tokens for this server; default: the issuer"),
+    option("--service-cluster-ip-range", default="10.96.0.0/16", help="range of Service addresses"),
+    option("--service-node-port-range", default="30000-32767", help="range of node ports"),
+    option("--authorization-mode", default="Node,RBAC", help="authorizers in order"),
+    option("--token-auth-file", default="", help="CSV file of static tokens"),
+    option("--shutdown-delay-duration", default=0.0, type=float, help="seconds /readyz fails before connections end"),
+]
