@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,16 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from api import names
 from api.errors import StatusError
 from api.types.authentication_v1 import TokenRequest
-from api.types.core_v1 import Namespace, ServiceAccount
+from api.types.core_v1 import Namespace, Pod, ServiceAccount
 from api.types.meta_v1 import ObjectMeta
 from api.types.rbac_v1 import ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject
-from apiserver.admission.rbac_escalation import RBACEscalation
-from apiserver.auth import Credentials, User
-from apiserver.auth.assemble import AuthOptions, assemble
+from apiserver.auth import Authorizer, Credentials, User
 from apiserver.auth.bootstrap.reconcile import reconcile
-from apiserver.auth.source import RegistrySource
 from apiserver.registry import Registry
-from apiserver.server import serve
+from apiserver.security import SecurityOptions, secure
 from apiserver.store.memory import MemoryStore
 from apiserver.strategy import Strategy
 from tests.unit.auth.support import may, may_path, pod_on
@@ -37,11 +35,27 @@ class AnyName(Strategy):
     def validate_name(self, name: str) -> list[str]:
         return names.path_segment(name)
 
+    def field_values(self, obj: Any) -> dict[str, str]:
+        return {"spec.nodeName": obj.spec.node_name or ""} if isinstance(obj, Pod) else {}
+
 
 @pytest_asyncio.fixture
 async def registry() -> AsyncIterator[Registry]:
-    async with serve(MemoryStore(), strategy_for=AnyName) as server:
-        yield server.registry
+    made = Registry(MemoryStore(), strategy_for=AnyName)
+    await made.start()
+    feeding = asyncio.create_task(made.feed.run())
+    try:
+        yield made
+    finally:
+        made.stop_watches()
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
+
+
+def authorizer_of(registry: Registry) -> Authorizer:
+    authorizer = secure(registry, SecurityOptions()).gate.authorizer
+    assert authorizer is not None
+    return authorizer
 
 
 async def eventually(check: Callable[[], bool]) -> None:
@@ -62,33 +76,33 @@ def reader(namespace: str) -> tuple[Role, RoleBinding]:
 
 
 async def test_permissions_follow_the_stored_objects(registry: Registry) -> None:
-    auth = assemble(RegistrySource(registry), AuthOptions())
+    authorizer = authorizer_of(registry)
     await registry.create(Namespace(metadata=ObjectMeta(name="default")))
-    assert not may(auth.authorizer, ALICE, "get", "pods", namespace="default")
+    assert not may(authorizer, ALICE, "get", "pods", namespace="default")
     role, binding = reader("default")
     await registry.create(role)
     await registry.create(binding)
-    await eventually(lambda: may(auth.authorizer, ALICE, "get", "pods", namespace="default"))
+    await eventually(lambda: may(authorizer, ALICE, "get", "pods", namespace="default"))
     await registry.delete(RoleBinding, "reader", namespace="default")
-    await eventually(lambda: not may(auth.authorizer, ALICE, "get", "pods", namespace="default"))
+    await eventually(lambda: not may(authorizer, ALICE, "get", "pods", namespace="default"))
 
 
 async def test_permissions_are_right_after_the_caches_were_rebuilt(registry: Registry) -> None:
-    auth = assemble(RegistrySource(registry), AuthOptions())
+    authorizer = authorizer_of(registry)
     await registry.create(Namespace(metadata=ObjectMeta(name="default")))
     for reset in registry.feed.on_reset:
         reset(registry.feed.revision)
     for obj in reader("default"):
         await registry.create(obj)
-    await eventually(lambda: may(auth.authorizer, ALICE, "get", "pods", namespace="default"))
+    await eventually(lambda: may(authorizer, ALICE, "get", "pods", namespace="default"))
     await registry.delete(Role, "reader", namespace="default")
-    await eventually(lambda: not may(auth.authorizer, ALICE, "get", "pods", namespace="default"))
+    await eventually(lambda: not may(authorizer, ALICE, "get", "pods", namespace="default"))
 
 
 async def test_the_bootstrap_policy_comes_and_stays(registry: Registry) -> None:
-    auth = assemble(RegistrySource(registry), AuthOptions())
+    authorizer = authorizer_of(registry)
     assert await reconcile(registry) > 100
-    await eventually(lambda: may_path(auth.authorizer, ALICE, "get", "/api"))
+    await eventually(lambda: may_path(authorizer, ALICE, "get", "/api"))
     await eventually(lambda: registry.cached(RoleBinding, "system:controller:token-cleaner", "kube-system") is not None)
     assert await reconcile(registry) == 0
 
@@ -101,48 +115,47 @@ async def test_the_bootstrap_policy_comes_and_stays(registry: Registry) -> None:
 
     await registry.mutate(ClusterRole, "system:discovery", weaken)
     await registry.mutate(ClusterRoleBinding, "system:basic-user", own)
-    await eventually(lambda: not may_path(auth.authorizer, ALICE, "get", "/api"))
-    await eventually(lambda: not may(auth.authorizer, ALICE, "create", "selfsubjectreviews.authentication.k8s.io"))
+    await eventually(lambda: not may_path(authorizer, ALICE, "get", "/api"))
+    await eventually(lambda: not may(authorizer, ALICE, "create", "selfsubjectreviews.authentication.k8s.io"))
     assert await reconcile(registry) == 1
-    await eventually(lambda: may_path(auth.authorizer, ALICE, "get", "/api"))
-    assert may_path(auth.authorizer, ALICE, "get", "/mine")
-    assert not may(auth.authorizer, ALICE, "create", "selfsubjectreviews.authentication.k8s.io")
+    await eventually(lambda: may_path(authorizer, ALICE, "get", "/api"))
+    assert may_path(authorizer, ALICE, "get", "/mine")
+    assert not may(authorizer, ALICE, "create", "selfsubjectreviews.authentication.k8s.io")
 
 
 async def test_a_token_opens_the_door_until_its_account_is_gone(registry: Registry, tmp_path: Path) -> None:
     key = tmp_path / "sa.key"
     private = ec.generate_private_key(ec.SECP256R1())
     key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    auth = assemble(RegistrySource(registry), AuthOptions(service_account_signing_key_file=key))
-    assert auth.issuer is not None and set(auth.documents) == {"/.well-known/openid-configuration", "/openid/v1/jwks"}
+    security = secure(registry, SecurityOptions(key_files=[str(key)], signing_key_file=str(key)))
+    assert set(security.routes) == {"/.well-known/openid-configuration", "/openid/v1/jwks"}
     await registry.create(Namespace(metadata=ObjectMeta(name="default")))
     await registry.create(ServiceAccount(metadata=ObjectMeta(name="builder", namespace="default")))
-    request = await auth.issuer.issue("default", "builder", TokenRequest())
-    user = await auth.authenticator.authenticate(Credentials(token=request.status.token))
+    assert registry.services.tokens is not None
+    request = await registry.services.tokens.issue("default", "builder", TokenRequest())
+    user = await security.gate.authenticate(Credentials(token=request.status.token))
     assert user.name == "system:serviceaccount:default:builder" and "system:authenticated" in user.groups
     await registry.delete(ServiceAccount, "builder", namespace="default")
     await eventually(lambda: registry.cached(ServiceAccount, "builder", "default") is None)
     with pytest.raises(StatusError) as caught:
-        await auth.authenticator.authenticate(Credentials(token=request.status.token))
+        await security.gate.authenticate(Credentials(token=request.status.token))
     assert caught.value.code == 401
 
 
 async def test_nodes_reach_what_their_pods_use(registry: Registry) -> None:
-    auth = assemble(RegistrySource(registry), AuthOptions())
+    authorizer = authorizer_of(registry)
     node = User("system:node:n1", groups=("system:nodes", "system:authenticated"))
     await registry.create(Namespace(metadata=ObjectMeta(name="default")))
     pod = pod_on("n1")
     pod.metadata.uid = None
     await registry.create(pod)
     await eventually(
-        lambda: may(auth.authorizer, node, "create", "serviceaccounts/token", namespace="default", name="builder")
+        lambda: may(authorizer, node, "create", "serviceaccounts/token", namespace="default", name="builder")
     )
 
 
 async def test_roles_are_not_a_way_to_more(registry: Registry) -> None:
-    auth = assemble(RegistrySource(registry), AuthOptions())
-    assert auth.escalation is not None
-    registry.admission.append(RBACEscalation(auth.escalation))
+    authorizer_of(registry)
     await registry.create(Namespace(metadata=ObjectMeta(name="default")))
     role, _ = reader("default")
     ctx = registry.context(registry.endpoint(Role), "default")
