@@ -207,7 +207,7 @@ def venv() -> None:
         say(f"making {home}")
         run([sys.executable, "-m", "venv", home])
     say("installing the locked Python packages")
-    pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
+    pip: list[str | Path] = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
     run([*pip, "-r", lock], quiet=True)
     run([*pip, "-e", ROOT], quiet=True)
     stamp.write_text(wanted)
