@@ -129,10 +129,11 @@ class CgroupV1(_Files):
 
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
-        # One directory per hierarchy; `cpu,cpuacct` and its links `cpu` and `cpuacct` are the same one.
+        # One directory per hierarchy; `cpu,cpuacct` and its links `cpu` and `cpuacct` are the same one. A hybrid node
+        # has an empty v2 hierarchy `unified` too, in which runc makes its directories as well.
         self._hierarchies: dict[str, Path] = {}
         for entry in sorted(root.iterdir()) if root.exists() else ():
-            if entry.is_dir() and entry.name != "unified":
+            if entry.is_dir():
                 for controller in entry.name.split(","):
                     self._hierarchies.setdefault(controller, entry.resolve())
 

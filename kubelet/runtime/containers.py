@@ -46,7 +46,9 @@ class Containers:
             sandbox_id,
             sandbox,
             config,
-            labels=labels.container_labels(sandbox_id, sandbox, config, created_at=timestamps.now()),
+            labels=labels.container_labels(
+                sandbox_id, sandbox, config, bridge=self._context.bridge, created_at=timestamps.now()
+            ),
             mounts=wanted,
             granted=self._context.granted,
             api_version=self._context.client.api_version,

@@ -21,11 +21,12 @@ RECHECK = 5.0  # seconds after which a waiter looks for itself, should an event 
 
 
 class Context:
-    def __init__(self, *, client: DockerClient, hub: EventHub, cgroups: Cgroups, state_dir: Path) -> None:
+    def __init__(self, *, client: DockerClient, hub: EventHub, cgroups: Cgroups, state_dir: Path, bridge: str) -> None:
         self.client = client
         self.hub = hub
         self.cgroups = cgroups
         self.state_dir = state_dir
+        self.bridge = bridge
         self.granted = capabilities.grantable()
         # Starting a container is CPU-bound in dockerd, the shim and runc: beyond two per core each only gets slower.
         self.starting = asyncio.Semaphore(2 * (os.cpu_count() or 1))
@@ -43,10 +44,11 @@ class Context:
 
     async def list(self, *wanted: str) -> list[dict[str, Any]]:
         """Docker's list entries, of any state, whose labels match all of `wanted` ("key" or "key=value")."""
+        own = [f"{labels.BRIDGE}={self.bridge}", *wanted]
         entries: list[dict[str, Any]] = await self.client.call(
-            lambda api: api.containers(all=True, filters={"label": list(wanted)})
+            lambda api: api.containers(all=True, filters={"label": own})
         )
-        return [entry for entry in entries if labels.is_pod(entry.get("Labels") or {})]
+        return [entry for entry in entries if labels.is_pod(entry.get("Labels") or {}, self.bridge)]
 
     async def create(self, body: dict[str, Any], name: str) -> str:
         """The new id. A container of that name that a crash has left behind makes way. Raises RuntimeFailure."""

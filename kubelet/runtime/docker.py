@@ -60,8 +60,10 @@ class DockerRuntime:
         self.cgroups = cgroups.detect(cgroup_root)
         self._host = host
         self._client = DockerClient(host)
-        self._hub = EventHub(host)
-        self._context = Context(client=self._client, hub=self._hub, cgroups=self.cgroups, state_dir=state_dir)
+        self._hub = EventHub(host, bridge)
+        self._context = Context(
+            client=self._client, hub=self._hub, cgroups=self.cgroups, state_dir=state_dir, bridge=bridge
+        )
         self._network = PodNetwork(bridge=bridge, state_dir=state_dir)
         self.images = Images(self._client)
         self._sandboxes = Sandboxes(self._context, self._network, self.images, image=sandbox_image)

@@ -27,8 +27,9 @@ _NAMES = {"create": "created", "start": "started", "die": "died", "destroy": "re
 
 
 class EventHub:
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, bridge: str) -> None:
         self._host = host
+        self._bridge = bridge
         self._subscribers: set[asyncio.Queue[RuntimeEvent]] = set()
         self._ends: dict[str, set[asyncio.Event]] = {}
         self.oom_killed: set[str] = set()  # containers that Docker reported an OOM kill for
@@ -59,7 +60,7 @@ class EventHub:
         actor = raw.get("Actor") or {}
         attributes, container_id = actor.get("Attributes") or {}, str(actor.get("ID", ""))
         action = str(raw.get("Action", "")).partition(":")[0]
-        if not labels.is_pod(attributes) or action not in ACTIONS:
+        if not labels.is_pod(attributes, self._bridge) or action not in ACTIONS:
             return
         if action == "oom":
             self.oom_killed.add(container_id)

@@ -48,8 +48,7 @@ def ruleset(mappings: Iterable[tuple[str, PortMapping]], *, bridge: str) -> str:
         "  chain output { type nat hook output priority -110; meta l4proto { tcp, udp, sctp } jump translate; }",
         "  chain postrouting { type nat hook postrouting priority srcnat - 10;",
         f'    oifname "{bridge}" ct status dnat ip saddr 127.0.0.0/8 masquerade',
-        f'    iifname "{bridge}" oifname "{bridge}" ct status dnat '
-        "ct original ip saddr . ct reply ip saddr @own masquerade",
+        f'    oifname "{bridge}" ct status dnat ct original ip saddr . ct reply ip saddr @own masquerade',
         "  }",
         "  chain loopback { type filter hook prerouting priority raw;",
         f'    iifname "{bridge}" ip daddr 127.0.0.0/8 drop',

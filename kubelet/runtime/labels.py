@@ -22,10 +22,12 @@ ATTEMPT = "io.pykube.attempt"
 ANNOTATIONS = "io.pykube.annotations"  # JSON
 CREATED_AT = "io.pykube.created-at"  # Docker's list has whole seconds only
 POD_IP = "io.pykube.pod-ip"
+BRIDGE = "io.pykube.bridge"  # whose pods these are: kubelets that share one dockerd have bridges of their own
 HOST_NETWORK = "io.pykube.host-network"
 CGROUP_PARENT = "io.pykube.cgroup-parent"
 PORT_MAPPINGS = "io.pykube.port-mappings"  # JSON
 IMAGE = "io.pykube.image"  # as the pod's spec names it
+LABELS = "io.pykube.labels"  # JSON: the caller's own; Docker adds the image's labels to a container's
 
 SANDBOX = "podsandbox"
 CONTAINER = "container"
@@ -34,7 +36,7 @@ SANDBOX_CONTAINER_NAME = "POD"
 OURS = frozenset(
     {
         POD_NAME, POD_NAMESPACE, POD_UID, CONTAINER_NAME, TYPE, SANDBOX_ID, ATTEMPT, ANNOTATIONS, CREATED_AT, POD_IP,
-        HOST_NETWORK, CGROUP_PARENT, PORT_MAPPINGS, IMAGE,
+        HOST_NETWORK, CGROUP_PARENT, PORT_MAPPINGS, IMAGE, LABELS, BRIDGE,
     }
 )  # fmt: skip
 
@@ -47,13 +49,14 @@ def container_name(sandbox: SandboxConfig, config: ContainerConfig) -> str:
     return f"k8s_{config.name}_{sandbox.name}_{sandbox.namespace}_{sandbox.uid}_{config.attempt}"
 
 
-def sandbox_labels(config: SandboxConfig, *, ip: str, created_at: str) -> dict[str, str]:
+def sandbox_labels(config: SandboxConfig, *, ip: str, bridge: str, created_at: str) -> dict[str, str]:
     labels = _pod_labels(config, config.labels, config.annotations, created_at)
     labels |= {
         CONTAINER_NAME: SANDBOX_CONTAINER_NAME,
         TYPE: SANDBOX,
         ATTEMPT: str(config.attempt),
         CGROUP_PARENT: config.cgroup_parent,
+        BRIDGE: bridge,
     }
     if ip:
         labels[POD_IP] = ip
@@ -65,7 +68,7 @@ def sandbox_labels(config: SandboxConfig, *, ip: str, created_at: str) -> dict[s
 
 
 def container_labels(
-    sandbox_id: str, sandbox: SandboxConfig, config: ContainerConfig, *, created_at: str
+    sandbox_id: str, sandbox: SandboxConfig, config: ContainerConfig, *, bridge: str, created_at: str
 ) -> dict[str, str]:
     return _pod_labels(sandbox, config.labels, config.annotations, created_at) | {
         CONTAINER_NAME: config.name,
@@ -74,6 +77,7 @@ def container_labels(
         SANDBOX_ID: sandbox_id,
         CGROUP_PARENT: sandbox.cgroup_parent,
         IMAGE: config.image,
+        BRIDGE: bridge,
     }
 
 
@@ -85,12 +89,13 @@ def _pod_labels(
         POD_NAMESPACE: sandbox.namespace,
         POD_UID: sandbox.uid,
         ANNOTATIONS: json.dumps(dict(annotations), sort_keys=True),
+        LABELS: json.dumps(dict(labels), sort_keys=True),
         CREATED_AT: created_at,
     }
 
 
 def user_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in labels.items() if key not in OURS}
+    return dict(json.loads(labels.get(LABELS) or "{}"))
 
 
 def annotations_of(labels: Mapping[str, str]) -> dict[str, str]:
@@ -106,6 +111,6 @@ def attempt(labels: Mapping[str, str]) -> int:
     return int(value) if value.isdigit() else 0
 
 
-def is_pod(labels: Mapping[str, str]) -> bool:
+def is_pod(labels: Mapping[str, str], bridge: str) -> bool:
     """Whether a container of dockerd is one of this kubelet's at all."""
-    return bool(labels.get(POD_UID)) and labels.get(TYPE) in (SANDBOX, CONTAINER)
+    return bool(labels.get(POD_UID)) and labels.get(TYPE) in (SANDBOX, CONTAINER) and labels.get(BRIDGE) == bridge

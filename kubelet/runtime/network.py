@@ -2,10 +2,11 @@
 
     pod eth0 10.244.1.7/32 --veth-- bridge cbr0 10.244.1.1/24 -- routes to other nodes (`proxy`)
 
-A pod's only neighbour is the bridge itself: its address is a /32 with the default route over the node, and bridge
-ports are isolated from each other. So every packet between pods, even of one node, is routed by the node, where
-conntrack sees both directions of it; a Service's answer from a pod on the same bridge would otherwise bypass the NAT
-that has to be undone. It needs no br_netfilter.
+A pod's only neighbour is the bridge itself: its address is a /32 with the default route over the node. So every packet
+between pods, even of one node, is routed by the node, where conntrack sees both directions of it; a Service's answer
+from a pod on the same bridge would otherwise bypass the NAT that has to be undone. This needs no br_netfilter. Where
+that is on nevertheless, a translated packet is switched straight to its port, which may be the one it came from: hence
+hairpin mode, and no isolation between ports.
 
 MAC addresses follow from the IP addresses (0a:58 and the four bytes, as CNI's bridge plugin does), so that an address
 that comes round again meets no stale neighbour entry. All work is done by one thread, on one netlink socket, and takes
@@ -153,7 +154,7 @@ class PodNetwork:
         )
         try:
             index = route.link_lookup(ifname=name)[0]
-            route.brport("set", index=index, mode=1, isolated=1)
+            route.brport("set", index=index, mode=1)
             gateway = ipam.gateway
             netns.inside(pid, lambda: _configure(address, gateway))
         except BaseException:

@@ -86,7 +86,7 @@ class Sandboxes:
         try:
             context.cgroups.ensure(config.cgroup_parent, config.resources)
             self._write_files(config)
-            own = labels.sandbox_labels(config, ip=address, created_at=created_at)
+            own = labels.sandbox_labels(config, ip=address, bridge=context.bridge, created_at=created_at)
             body = spec.sandbox_body(config, image=self._image, labels=own, granted=context.granted)
             sandbox_id = await self._create(body, labels.sandbox_name(config))
             await context.start(sandbox_id)

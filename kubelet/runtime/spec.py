@@ -73,7 +73,7 @@ def container_body(
             for d in config.devices
         ],
         **resources(config.resources, granted),
-        **_security(config.security, granted),
+        **_security(config.security, _known_to_docker(granted, api_version)),
     }
     body: Json = {
         "Image": config.image_id,
@@ -165,6 +165,11 @@ def _security(security: SecurityConfig, granted: frozenset[str]) -> Json:
     return out
 
 
+def _known_to_docker(granted: frozenset[str], api_version: tuple[int, int]) -> frozenset[str]:
+    """Docker before 23 refuses the capabilities of Linux 5.8 and 5.9 by name."""
+    return granted - {"PERFMON", "BPF", "CHECKPOINT_RESTORE"} if api_version < (1, 42) else granted
+
+
 def _privileged(granted: frozenset[str]) -> Json:
     """Docker's privileged mode needs every capability; on a node that lacks one, all that the node has itself."""
     if capabilities.all_grantable(granted):
@@ -177,7 +182,7 @@ def _privileged(granted: frozenset[str]) -> Json:
         "Devices": [
             {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"} for path in host_devices()
         ],
-        "Binds": ["/sys:/sys:rw,rslave"],
+        "Binds": ["/sys:/sys:rw"],
     }
 
 
