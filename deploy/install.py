@@ -1,8 +1,8 @@
 """Installs what a bare Debian machine (12 or newer) lacks: Docker's engine, compose v2, the virtual environment.
 
 Every step first looks whether it is needed, so running it again changes nothing, and a Docker that already answers is
-never touched. Root is used only for the steps that need it. `python3 -m deploy.install [docker] [venv]` does the named
-steps, or all. Uses the standard library alone.
+never touched. Root is used only for the steps that need it. `python3 -m deploy.install [docker] [venv] [kubectl]` does the
+named steps, or the first two. Uses the standard library alone.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ ADMIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def main(arguments: list[str]) -> int:
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{ADMIN_PATH}"
-    steps = {"docker": [engine, daemon, group, compose], "venv": [venv]}
+    steps = {"docker": [engine, daemon, group, compose], "venv": [venv], "kubectl": [kubectl]}
     try:
-        for name in arguments or list(steps):
+        for name in arguments or ["docker", "venv"]:
             if name not in steps:
                 raise Problem(f"unknown step {name!r}; there are: {', '.join(steps)}")
             for step in steps[name]:
@@ -151,19 +151,31 @@ def compose() -> None:
     """The compose v2 plugin. Debian 12 has version 1 only: there it is Debian 13's package, which needs just libc6."""
     if output(["docker", "compose", "version"]) is not None:
         return
-    candidate = output(["apt-cache", "policy", "docker-compose"]) or ""
-    if re.search(r"Candidate: (?:\d+:)?([2-9]|\d\d)", candidate):
-        apt_install("docker-compose")
-    else:
-        _compose_from_newer_suite()
+    install_newer("docker-compose", lambda version: int(version.split(".")[0]) >= 2)
     if output(["docker", "compose", "version"]) is None:
         raise Problem("the docker-compose package is installed but `docker compose version` still fails")
 
 
-def _compose_from_newer_suite() -> None:
+def kubectl() -> None:
+    """kubectl, for the tests. Debian 12 has a very old one under another name; Debian 13's needs just libc6, too."""
+    if shutil.which("kubectl") is None:
+        install_newer("kubectl", lambda version: True)
+
+
+def install_newer(package: str, good: Callable[[str], bool]) -> None:
+    """Installs a package as this machine's apt would if that is good enough, else from the newer Debian release."""
+    policy = output(["apt-cache", "policy", package]) or ""
+    candidate = re.search(r"Candidate: (?:\d+:)?(\d\S*)", policy)
+    if candidate and good(candidate.group(1)):
+        apt_install(package)
+    else:
+        _install_from_newer_suite(package)
+
+
+def _install_from_newer_suite(package: str) -> None:
     """Fetches one package of a newer suite through a private apt state, so that the suite is never enabled here."""
     source = mirror()
-    say(f"installing docker-compose of {SUITE} from {source}")
+    say(f"installing {package} of {SUITE} from {source}")
     with tempfile.TemporaryDirectory(prefix="pykube-apt-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -182,14 +194,9 @@ def _compose_from_newer_suite() -> None:
             *("-o", "Acquire::Languages=none"),
         ]
         run(as_root(["apt-get", *private, "update"]), quiet=True)
-        run(
-            as_root(
-                ["sh", "-c", f'cd "{folder}" && exec "$@"', "sh", "apt-get", *private, "download", "docker-compose"]
-            ),
-            quiet=True,
-        )
-        packages = list(folder.glob("docker-compose_*.deb"))
-        run(as_root(["dpkg", "-i", *packages]), quiet=True)
+        download = ["sh", "-c", f'cd "{folder}" && exec "$@"', "sh", "apt-get", *private, "download", package]
+        run(as_root(download), quiet=True)
+        run(as_root(["dpkg", "-i", *folder.glob(f"{package}_*.deb")]), quiet=True)
 
 
 def venv() -> None:

@@ -60,9 +60,30 @@ def test_a_docker_that_answers_is_left_alone(monkeypatch: pytest.MonkeyPatch) ->
     assert install.main(["docker"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("policy", "how"),
+    [
+        ("docker-compose:\n  Candidate: 1.29.2-3\n", "newer"),
+        ("docker-compose:\n  Candidate: 2.26.1-4\n", "apt"),
+        ("docker-compose:\n  Candidate: 5:10.0~rc1\n", "apt"),
+        ("docker-compose:\n  Candidate: (none)\n", "newer"),
+        (None, "newer"),
+    ],
+)
+def test_a_package_comes_from_the_newer_release_only_if_it_must(
+    monkeypatch: pytest.MonkeyPatch, policy: str | None, how: str
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(install, "output", lambda command: policy)
+    monkeypatch.setattr(install, "apt_install", lambda package: done.append("apt"))
+    monkeypatch.setattr(install, "_install_from_newer_suite", lambda package: done.append("newer"))
+    install.install_newer("docker-compose", lambda version: int(version.split(".")[0]) >= 2)
+    assert done == [how]
+
+
 def test_an_unknown_step_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert install.main(["dokcer"]) == 1
-    assert capsys.readouterr().err == "install: unknown step 'dokcer'; there are: docker, venv\n"
+    assert capsys.readouterr().err == "install: unknown step 'dokcer'; there are: docker, venv, kubectl\n"
 
 
 def test_uv_follows_pips_settings(monkeypatch: pytest.MonkeyPatch) -> None:
