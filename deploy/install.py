@@ -1,8 +1,8 @@
 """Installs what a bare Debian machine (12 or newer) lacks: Docker's engine, compose v2, the virtual environment.
 
 Every step first looks whether it is needed, so running it again changes nothing, and a Docker that already answers is
-never touched. Root is used only for the steps that need it. `python3 -m deploy.install [docker] [venv] [kubectl]` does the
-named steps, or the first two. Uses the standard library alone.
+never touched. Root is used only for the steps that need it. Uses the standard library alone.
+`python3 -m deploy.install [docker] [venv] [kubectl]` does the named steps, or the first two.
 """
 
 from __future__ import annotations
