@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api import errors
+from api.selectors import parse_field_selector
 from apiserver.auth import Attributes, Authorizer, Decision
 
 MASTERS = "system:masters"
@@ -41,6 +42,16 @@ class UnionAuthorizer:
             if reason:
                 reasons.append(reason)
         return Decision.NO_OPINION, "\n".join(reasons)
+
+
+def selected_name(field_selector: str) -> str:
+    """The one name that a list or watch asks for by `metadata.name=`: it is authorized as if it named the object."""
+    if "metadata.name" not in field_selector:
+        return ""
+    try:
+        return parse_field_selector(field_selector).required("metadata.name") or ""
+    except ValueError:
+        return ""
 
 
 def forbidden_message(attributes: Attributes) -> str:

@@ -13,6 +13,7 @@ from api import codec, errors
 from api.resources import find
 from apiserver import operations
 from apiserver.auth import Attributes, Credentials, User
+from apiserver.auth.authorizers import selected_name
 from apiserver.auth.x509 import certificate_of_grpc
 from apiserver.endpoint import Endpoint
 from apiserver.entries import Entry
@@ -122,7 +123,7 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
         try:
             user = await self._user(context)
             endpoint = self._endpoint(request.resource)
-            self._authorize(user, "list", endpoint, request.namespace)
+            self._authorize(user, "list", endpoint, request.namespace, fields=request.field_selector)
             selected = selection(endpoint, request.namespace, request.label_selector, request.field_selector)
             query = read.ListQuery(
                 request.resource_version, request.resource_version_match, request.limit, request.continue_token
@@ -157,7 +158,7 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
 
     def _watched(self, user: User, request: Any) -> Endpoint:
         endpoint = self._endpoint(request.resource)
-        self._authorize(user, "watch", endpoint, request.namespace)
+        self._authorize(user, "watch", endpoint, request.namespace, fields=request.field_selector)
         return endpoint
 
     # -- common ---------------------------------------------------------------------------------------------------
@@ -200,7 +201,14 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
         call.ctx.dry_run = options.dry_run
 
     def _authorize(
-        self, user: User, verb: str, endpoint: Endpoint, namespace: str, name: str = "", subresource: str = ""
+        self,
+        user: User,
+        verb: str,
+        endpoint: Endpoint,
+        namespace: str,
+        name: str = "",
+        subresource: str = "",
+        fields: str = "",
     ) -> None:
         if self._gate.open:
             return
@@ -214,7 +222,8 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
                 resource=resource.plural,
                 subresource=subresource,
                 namespace=namespace,
-                name=name,
+                name=name or selected_name(fields),
+                field_selector=fields,
             )
         )
 

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from api import codec, errors
 from apiserver.auth import Attributes, User
+from apiserver.auth.authorizers import selected_name
 from apiserver.failures import status_error
 from apiserver.gate import Gate
 from apiserver.metrics import RequestMetrics
@@ -168,10 +169,8 @@ def _audit_id(request: web.BaseRequest) -> str:
 def _attributes(user: User, verb: str, target: Target, request: web.BaseRequest) -> Attributes:
     query = request.query
     name = target.name
-    if not name and verb in ("list", "watch", "deletecollection") and "fieldSelector" in query:
-        selector = query["fieldSelector"]
-        if selector.startswith("metadata.name=") and "," not in selector:
-            name = selector.removeprefix("metadata.name=").removeprefix("=")
+    if not name and verb in ("list", "watch", "deletecollection"):
+        name = selected_name(query.get("fieldSelector", ""))
     return Attributes(
         user=user,
         verb=verb,
