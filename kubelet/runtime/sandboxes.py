@@ -83,6 +83,7 @@ class Sandboxes:
         address = "" if config.host_network else self._allocate()
         created_at = timestamps.now()
         sandbox_id = ""
+        first = not context.cgroups.exists(config.cgroup_parent)
         try:
             context.cgroups.ensure(config.cgroup_parent, config.resources)
             self._write_files(config)
@@ -96,7 +97,7 @@ class Sandboxes:
                 await self._host_ports.set(sandbox_id, address, config.port_mappings)
         except BaseException as error:
             # Shielded: a cancelled start must not leave half a sandbox behind.
-            await asyncio.shield(self._undo(sandbox_id, address))
+            await asyncio.shield(self._undo(config, sandbox_id, address, first=first))
             if isinstance(error, OSError):
                 raise RuntimeFailure(f"failed to create the pod's cgroup or files: {error}") from error
             raise
@@ -134,13 +135,16 @@ class Sandboxes:
             raise RuntimeFailure(f'failed to get sandbox image "{self._image}": {error}') from error
         return await self._context.create(body, name)
 
-    async def _undo(self, sandbox_id: str, address: str) -> None:
+    async def _undo(self, config: SandboxConfig, sandbox_id: str, address: str, *, first: bool) -> None:
         if sandbox_id:
             with contextlib.suppress(RuntimeFailure):
                 await self._context.remove(sandbox_id)
             with contextlib.suppress(RuntimeFailure):
                 await self._host_ports.drop(sandbox_id)
         self._release(address)
+        if first:
+            await asyncio.to_thread(self._context.cgroups.remove, config.cgroup_parent)
+            await asyncio.to_thread(shutil.rmtree, self._directory(config.uid), ignore_errors=True)
 
     def _release(self, address: str) -> None:
         if address and self._network.ipam is not None:

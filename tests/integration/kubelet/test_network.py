@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from kubelet import cri
+from kubelet.runtime.hostports import TABLE
 from tests.integration.kubelet.conftest import Pods, RunningPod
 
 SERVE = "exec socat TCP-LISTEN:8080,fork,reuseaddr SYSTEM:'echo from $SOCAT_PEERADDR'"
@@ -101,12 +102,17 @@ async def test_an_address_is_not_reused_at_once(pods: Pods) -> None:
 
 
 async def test_pods_cannot_reach_the_loopback_of_the_node(pods: Pods) -> None:
-    pod = await pods.run(security=cri.SecurityConfig(add_capabilities=("NET_ADMIN",)))
+    pod = await pods.run(
+        sandbox={"sysctls": {"net.ipv4.conf.all.route_localnet": "1"}},
+        security=cri.SecurityConfig(add_capabilities=("NET_ADMIN",)),
+    )
     await serving(pods, cri.PortMapping(host_port=18082, container_port=8080))  # makes the table
     listener = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 18083)
     async with listener:
-        await pod.sh("ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.1 via 10.98.7.1 src $(hostname -i) || true")
-        done = await pod.runtime.exec_sync(
-            pod.container, ["socat", "-u", "OPEN:/dev/null", "TCP:127.0.0.1:18083,connect-timeout=1"], 10
-        )
-        assert done.exit_code != 0
+        await pod.sh(f"ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.1 via 10.98.7.1 src {pod.ip}")
+        connect = ["socat", "-u", "OPEN:/dev/null", "TCP:127.0.0.1:18083,connect-timeout=1"]
+        assert (await pod.runtime.exec_sync(pod.container, connect, 10)).exit_code != 0
+        # What keeps it out is the table's own chain, nothing else:
+        flush = await asyncio.create_subprocess_exec("nft", "flush", "chain", "ip", TABLE, "loopback")
+        assert await flush.wait() == 0
+        assert (await pod.runtime.exec_sync(pod.container, connect, 10)).exit_code == 0
