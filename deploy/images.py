@@ -109,6 +109,7 @@ def version() -> str:
 def images() -> list[Image]:
     """All images, each after those it is built from."""
     guestbook = ROOT / "examples/guestbook"
+    addons, *stable = preloaded()
     lock, subset = ROOT / "requirements.lock", DOCKERFILES / "addons.in"
     return [
         Image(
@@ -162,7 +163,7 @@ def images() -> list[Image]:
             files=catatonit,
         ),
         Image(
-            name=f"{LOCAL}/pykube/addons:{version()}",
+            name=addons,
             dockerfile=dockerfile("code"),
             parents=("pykube/addons-base",),
             arguments={"PARENT": "pykube/addons-base"},
@@ -185,21 +186,45 @@ def images() -> list[Image]:
             for release in ("v1", "v2")
         ),
         Image(
+            name="pykube/registry-base",
+            dockerfile=dockerfile("registry-base"),
+            parents=("pykube/base", "pykube/addons-base", *stable),
+            inputs=beside("registry.yml", "registry-start"),
+            files=lambda: preload.context([*stable, "pykube/addons-base:latest"], folder=BUILD / "preload"),
+        ),
+        Image(
             name="pykube/registry",
             dockerfile=dockerfile("registry"),
-            parents=("pykube/base", *preloaded()),
-            inputs=beside("registry.yml", "registry-start"),
-            files=lambda: preload.context(
-                preloaded(), changing=(f"{LOCAL}/pykube/addons:{version()}",), folder=BUILD / "preload"
-            ),
+            parents=("pykube/registry-base", addons),
+            files=lambda: {
+                "preloaded": f"{image_id('pykube/registry-base')} {image_id(addons)}".encode(),
+                **preload.context([addons], folder=BUILD / "preload-addons", without=layers("pykube/addons-base")),
+            },
         ),
     ]
 
 
+def addons_image() -> str:
+    return f"{LOCAL}/pykube/addons:{version()}"
+
+
 def preloaded() -> tuple[str, ...]:
     """What a new cluster's registry holds."""
-    names = (f"pykube/addons:{version()}", "pykube/pause:1.0", "pykube/toolbox:latest", "redis:8", "redis:latest")
-    return tuple(f"{LOCAL}/{name}" for name in (*names, "guestbook-frontend:v1", "guestbook-frontend:v2"))
+    names = ("pykube/pause:1.0", "pykube/toolbox:latest", "redis:8", "redis:latest")
+    others = (f"{LOCAL}/{name}" for name in (*names, "guestbook-frontend:v1", "guestbook-frontend:v2"))
+    return (addons_image(), *others)
+
+
+def image_id(name: str) -> str | None:
+    """What an image's name stands for now, if anything."""
+    try:
+        return docker.from_env().images.get(name).id
+    except ImageNotFound:
+        return None
+
+
+def layers(name: str) -> frozenset[str]:
+    return frozenset(docker.from_env().images.get(name).attrs["RootFS"]["Layers"])
 
 
 class Builder:

@@ -11,7 +11,7 @@ import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,25 +33,18 @@ class Saved:
     layers: dict[str, Path] = field(default_factory=dict)
 
 
-def context(names: Iterable[str], *, changing: Iterable[str], folder: Path) -> dict[str, Path | bytes]:
-    """The registry's files for these images, below `stable/` and `changing/`; their layers are unpacked into `folder`.
+def context(names: Iterable[str], *, folder: Path, without: Container[str] = ()) -> dict[str, Path | bytes]:
+    """The registry's files for these images, below `registry/`; their layers are unpacked into `folder`.
 
-    The layers that only the images named in `changing` have stay apart, so that a change of code does not make the
-    registry image's big layer anew. A file `preloaded` identifies the whole set.
+    Layers named in `without` are left out: an image below this one has them.
     """
     saved = unpack(names, folder)
-    changing = set(changing)
-    # an image's last layers are its own; what any other image has as well is stable
-    stable = {
-        layer for name, (_, layers) in saved.images.items() for layer in layers[: -2 if name in changing else None]
+    files: dict[str, Path | bytes] = {
+        f"registry/{blob(digest)}": path for digest, path in saved.layers.items() if digest not in without
     }
-    files: dict[str, Path | bytes] = {}
-    for digest, path in saved.layers.items():
-        files[f"{'stable' if digest in stable else 'changing'}/{blob(digest)}"] = path
     for name, (config, layers) in sorted(saved.images.items()):
         sizes = {digest: saved.layers[digest].stat().st_size for digest in layers}
-        files |= {f"changing/{file}": content for file, content in entry(name, config, layers, sizes).items()}
-    files["changing/preloaded"] = hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest().encode()
+        files |= {f"registry/{file}": content for file, content in entry(name, config, layers, sizes).items()}
     return files
 
 

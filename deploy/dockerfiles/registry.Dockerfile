@@ -1,8 +1,4 @@
-# Debian's image registry, with everything nodes pull to become a working cluster already in it.
-FROM pykube/base
-RUN apt-install docker-registry && install -d /var/lib/registry
-COPY registry.yml /etc/docker/registry/config.yml
-COPY registry-start /usr/local/bin/registry-start
-COPY stable /usr/share/pykube/registry
-COPY changing /usr/share/pykube/registry
-ENTRYPOINT ["registry-start"]
+# The registry with the images that hold our own code, apart from all that changes less.
+FROM pykube/registry-base
+COPY registry /usr/share/pykube/registry
+COPY preloaded /usr/share/pykube/registry/preloaded
