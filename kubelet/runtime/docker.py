@@ -165,7 +165,7 @@ class DockerRuntime:
             async with asyncio.timeout(timeout):
                 code = await run()
         except TimeoutError:
-            await asyncio.shield(self._kill_exec(exec_id))
+            await asyncio.shield(self._signal_exec(exec_id, signal.SIGKILL))
             raise TimeoutError(f"command {' '.join(command)!r} timed out after {timeout:g}s") from None
         finally:
             await stream.close()
@@ -207,6 +207,7 @@ class DockerRuntime:
             tty=tty,
             exit_code=lambda: self._exec_exit_code(exec_id),
             resize=resize,
+            hangup=lambda: self._signal_exec(exec_id, signal.SIGHUP),
             detects_failure=True,
         )
         return exec_id, stream
@@ -225,14 +226,14 @@ class DockerRuntime:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.2)
 
-    async def _kill_exec(self, exec_id: str) -> None:
-        """The process and its group: runc makes every exec the leader of a session."""
+    async def _signal_exec(self, exec_id: str, number: signal.Signals) -> None:
+        """To the process and its group: runc makes every exec the leader of a session."""
         with contextlib.suppress(RuntimeFailure, ProcessLookupError, PermissionError):
             pid = int((await self._client.call(lambda api: api.exec_inspect(exec_id)))["Pid"])
             if pid > 1:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
-                os.kill(pid, signal.SIGKILL)
+                    os.killpg(pid, number)
+                os.kill(pid, number)
 
     async def attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> HijackedStream:
         query = {"stream": 1, "stdin": int(stdin), "stdout": int(stdout), "stderr": int(stderr)}

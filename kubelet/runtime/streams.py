@@ -20,7 +20,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
 
 class HijackedStream:
-    """`cri.ExecStream` for a connection. `exit_code` and `resize` are given by whoever knows what runs there."""
+    """`cri.ExecStream` for a connection. The callables are given by whoever knows what runs at its other end."""
 
     def __init__(
         self,
@@ -29,12 +29,14 @@ class HijackedStream:
         tty: bool,
         exit_code: Callable[[], Awaitable[int]],
         resize: Callable[[int, int], Awaitable[None]],
+        hangup: Callable[[], Awaitable[None]] | None = None,
         detects_failure: bool = False,
     ) -> None:
         self._reader, self._writer = connection
         self._tty = tty
         self._exit_code = exit_code
         self._resize = resize
+        self._hangup = hangup
         self._detects_failure = detects_failure
         self._code: int | None = None
         self.error = ""  # why no process could be started, once the output has ended
@@ -92,6 +94,9 @@ class HijackedStream:
         return self._code
 
     async def close(self) -> None:
+        """If the process still runs: its stdin ends, and its terminal, if it has one, hangs up."""
         self._writer.close()
+        if self._code is None and self._tty and self._hangup is not None:
+            await self._hangup()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
