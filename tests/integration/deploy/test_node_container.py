@@ -109,11 +109,11 @@ def test_pods_can_ask_the_nodes_resolver(node: Container) -> None:
 def test_containers_outlive_the_engine(node: Container) -> None:
     run(node, "steady", "sleep", "1000")
     pid = state(node, "steady", "Pid")
+    attempt = ("docker", "run", "--rm", "--network=none", TOOLBOX, "true")
     for program in ("dockerd", "containerd"):
         _, victim = inside(node, "busybox", "pidof", program)
         assert victim, f"{program} runs"
         inside(node, "busybox", "kill", "-9", *victim.split())
-        attempt = ("docker", "run", "--rm", "--network=none", TOOLBOX, "true")
         until(lambda: inside(node, *attempt)[0] == 0, f"containers start again after {program} was killed")
     assert state(node, "steady", "Pid") == pid
     assert state(node, "steady", "Running") == "true"
