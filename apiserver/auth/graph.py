@@ -114,7 +114,7 @@ def _edges(pod: Pod) -> tuple[str, frozenset[Vertex]] | None:
     found: set[Vertex] = {("pods", namespace, name)}
     # A mirror pod says what the node runs; anyone who could write one would get at what it names.
     if MIRROR not in (pod.metadata.annotations or {}):
-        found.update((resource, namespace, used) for resource, used in _references(pod.spec, name) if used)
+        found.update((resource, namespace, used) for resource, used in pod_references(pod.spec, name) if used)
         for status in pod.status.resource_claim_statuses or ():
             found.add(("resourceclaims", namespace, status.resource_claim_name or ""))
         for claim in pod.spec.resource_claims or ():
@@ -122,7 +122,8 @@ def _edges(pod: Pod) -> tuple[str, frozenset[Vertex]] | None:
     return node, frozenset(found)
 
 
-def _references(spec: PodSpec, pod_name: str) -> Iterator[tuple[str, str | None]]:
+def pod_references(spec: PodSpec, pod_name: str) -> Iterator[tuple[str, str | None]]:
+    """(resource, name) of everything in its namespace that a pod uses."""
     yield "serviceaccounts", spec.service_account_name
     for pull_secret in spec.image_pull_secrets or ():
         yield "secrets", pull_secret.name
