@@ -124,6 +124,8 @@ def invalid_name(image: str, why: str) -> ImageError:
 
 def pull_error(image: str, why: str) -> ImageError:
     """Upstream's shape: `failed to pull and unpack image "docker.io/library/x:latest": <why>`."""
+    if "invalid reference format" in why:
+        return invalid_name(image, why)
     name = image_name.normalize_known(image)
     if "manifest unknown" in why or ("not found" in why.lower() and not _UNREACHABLE.search(why)):
         why = f'failed to resolve reference "{name}": {name}: not found'
