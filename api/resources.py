@@ -12,7 +12,6 @@ from api.resource import Resource, Subresource
 __all__ = ["RESOURCES", "Resource", "Subresource", "find", "find_kind", "resource_for"]
 
 _BY_NAME = {(r.group, r.version, r.plural): r for r in RESOURCES}
-# `namespaces/{name}/finalize` and such share a kind with nothing; `bindings` and `pods/binding` do: the first wins.
 _BY_KIND = {(r.api_version, r.kind): r for r in reversed(RESOURCES)}
 _BY_TYPE_REF = {r.type_ref: r for r in reversed(RESOURCES)}
 
