@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from api import codec
-from apiserver.admission import Operation
+from apiserver.admission.rbac_escalation import RBACEscalation
 from apiserver.auth import Authenticator, Authorizer
 from apiserver.auth.authorizers import MASTERS, PrivilegedGroups, UnionAuthorizer
 from apiserver.auth.bootstrap_tokens import BootstrapTokenAuthenticator
@@ -34,7 +34,6 @@ from apiserver.auth.union import TokenAuthenticators, UnionAuthenticator
 from apiserver.auth.x509 import X509Authenticator
 from apiserver.gate import Gate
 from apiserver.registry import Registry
-from apiserver.strategy import Context
 
 
 @dataclass(frozen=True)
@@ -47,24 +46,6 @@ class SecurityOptions:
     signing_key_file: str = ""
     token_file: str = ""
     audiences: Sequence[str] = field(default_factory=tuple)
-
-
-class EscalationPlugin:
-    """Nobody grants more than they have: checked on every write to RBAC's objects, as upstream's storage does."""
-
-    name = "RBACEscalation"
-
-    def __init__(self, check: EscalationCheck) -> None:
-        self._check = check
-
-    def handles(self, ctx: Context, operation: Operation) -> bool:
-        return ctx.resource.group == "rbac.authorization.k8s.io" and operation in ("CREATE", "UPDATE")
-
-    async def mutate(self, ctx: Context, operation: Operation, new: Any, old: Any) -> None:
-        return
-
-    async def validate(self, ctx: Context, operation: Operation, new: Any, old: Any) -> None:
-        self._check.check(ctx.user, new, old)
 
 
 @dataclass
@@ -90,7 +71,7 @@ def secure(registry: Registry, options: SecurityOptions) -> Security:
     rbac = RbacAuthorizer(source) if "RBAC" in options.authorization_modes else None
     authorizer = UnionAuthorizer(_authorizers(options, source, rbac))
     if rbac is not None:
-        registry.admission.append(EscalationPlugin(EscalationCheck(authorizer, rbac)))
+        registry.admission.append(RBACEscalation(EscalationCheck(authorizer, rbac)))
     registry.services.reviews = Reviews(authorizer, rbac, TokenAuthenticators(tokens), audiences)
     if options.signing_key_file:
         key: SigningKey = load_signing_key(options.signing_key_file)

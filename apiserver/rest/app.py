@@ -16,6 +16,7 @@ from apiserver.auth import Attributes, User
 from apiserver.auth.authorizers import selected_name
 from apiserver.failures import status_error
 from apiserver.gate import Gate
+from apiserver.kubelets import Kubelets
 from apiserver.metrics import RequestMetrics
 from apiserver.registry import Registry
 from apiserver.rest import answers, bodies
@@ -27,6 +28,7 @@ from apiserver.rest.openapi import OpenAPI
 from apiserver.rest.paths import Target, parse
 from apiserver.rest.resources import Resources
 from apiserver.rest.streams import STREAMS
+from apiserver.rest.streams.table import Request as StreamRequest
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ _COMMON = {"Cache-Control": "no-cache, private"}
 class App:
     """`handler` is what aiohttp's low-level server calls; there is no framework between it and the routes."""
 
-    def __init__(self, registry: Registry, gate: Gate, health: Health, *, kubelets: Any = None) -> None:
+    def __init__(self, registry: Registry, gate: Gate, health: Health, *, kubelets: Kubelets | None = None) -> None:
         self._gate = gate
         self._health = health
         self._resources = Resources(registry)
@@ -100,7 +102,7 @@ class App:
         endpoint = self._resources.endpoint(target)
         stream = STREAMS.get((target.resource, target.subresource)) if target.group == "" else None
         if stream is not None:
-            return await stream(request, target, endpoint, user, self._registry, self._kubelets)
+            return await stream(StreamRequest(request, target, user, self._registry, self._kubelets))
         if verb == "watch":
             return await self._resources.handle(request, target, verb, endpoint, user, headers)
         reads = verb in _READ_VERBS

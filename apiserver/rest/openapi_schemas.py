@@ -5,9 +5,11 @@ Descriptions are those of the installed lightkube-models package: its docstrings
 
 from __future__ import annotations
 
-import importlib
+import ast
+import importlib.util
 import re
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -35,7 +37,7 @@ _SCALARS: dict[str, dict[str, Any]] = {
 }
 _NAMED = {"quantity": _QUANTITY, "int-or-string": _INT_OR_STRING, "date-time": _TIME, "micro-time": _MICRO_TIME}
 _NOT_REQUIRED = {"apiVersion", "kind", "metadata"}
-_PARAMETER = re.compile(r"^  \* \*\*(\w+)\*\* ``[^`]*`` - ?(.*)$")
+_PARAMETER = re.compile(r"^ *\* \*\*(\w+)\*\* ``[^`]*`` - ?(.*)$")
 
 
 def name_of(struct: type[msgspec.Struct]) -> str:
@@ -157,13 +159,20 @@ class Schemas:
 @lru_cache(maxsize=4096)
 def descriptions(struct: type[msgspec.Struct]) -> dict[str, str]:
     """JSON name -> text of a struct's fields, "" -> text of the struct; empty if the package has none."""
-    module = struct.__module__.rpartition(".")[2]
-    try:
-        models = importlib.import_module(f"lightkube.models.{module}")
-    except ImportError:
-        return {}
-    documentation = getattr(getattr(models, struct.__name__, None), "__doc__", None)
+    documentation = _docstrings(struct.__module__.rpartition(".")[2]).get(struct.__name__)
     return _parse(documentation) if documentation else {}
+
+
+@lru_cache(maxsize=64)
+def _docstrings(module: str) -> dict[str, str]:
+    """Read, not imported: the models import the client library they belong to, which is not needed here."""
+    spec = importlib.util.find_spec("lightkube")
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        path = Path(folder) / "models" / f"{module}.py"
+        if path.is_file():
+            classes = (node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ClassDef))
+            return {node.name: ast.get_docstring(node, clean=False) or "" for node in classes}
+    return {}
 
 
 def _parse(documentation: str) -> dict[str, str]:

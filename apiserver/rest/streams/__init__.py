@@ -3,24 +3,7 @@
 Lives here: translating between a client's stream and the kubelet's. May not live here: whether the user may.
 """
 
-from __future__ import annotations
+from apiserver.rest.streams import attach, execute, forward, logs, proxy  # noqa: F401
+from apiserver.rest.streams.table import STREAMS
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-from aiohttp import web
-
-Stream = Callable[..., Awaitable[web.StreamResponse]]
-
-#: (plural, subresource) -> handler(request, target, endpoint, user, registry, kubelets)
-STREAMS: dict[tuple[str, str], Stream] = {}
-
-
-def streams(plural: str, subresource: str) -> Callable[[Any], Any]:
-    """Register a handler."""
-
-    def register(handler: Stream) -> Stream:
-        STREAMS[plural, subresource] = handler
-        return handler
-
-    return register
+__all__ = ["STREAMS"]
