@@ -131,6 +131,8 @@ class Kubelet:
             log.info("pod CIDR is %s", self._pod_cidr)
             await self._runtime.set_pod_cidr(self._pod_cidr)
             self.node.touch()
+            for worker in self.pods.workers():
+                worker.network_ready()
 
     # -- running --------------------------------------------------------------------------------------------------
 

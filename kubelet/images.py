@@ -27,6 +27,7 @@ from kubelet.podutil import AnyContainer
 log = logging.getLogger(__name__)
 
 PULL_BACKOFF_INITIAL, PULL_BACKOFF_MAXIMUM = 10.0, 300.0  # seconds
+_OWN_REASONS = ("InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed")
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -114,6 +115,7 @@ class Images:
         self._recorder = recorder
         self._clock = clock
         self._backoff = Backoff(PULL_BACKOFF_INITIAL, PULL_BACKOFF_MAXIMUM, clock)
+        self._failures: dict[str, str] = {}  # what the last pull said, for as long as another one is held back
         self._pulls: dict[str, asyncio.Task[ImageStatus]] = {}
 
     async def ensure(self, pod: Pod, container: AnyContainer) -> ImageStatus:
@@ -146,18 +148,19 @@ class Images:
         if self._backoff.remaining(key) > 0:
             message = f'Back-off pulling image "{container.image}"'
             self._recorder.event(events, "Normal", "BackOff", message)
-            raise ImageError("ImagePullBackOff", message)
+            raise ImageError("ImagePullBackOff", f"{message}: {self._failures[key]}")
         self._recorder.event(events, "Normal", "Pulling", f'Pulling image "{container.image}"')
         started = self._clock()
         try:
             pulled, took = await self._pull(image, await self._credentials(pod, image))
         except ImageError as error:
             self._backoff.next(key)
-            reason = error.reason or "ErrImagePull"
+            reason = error.reason if error.reason in _OWN_REASONS else "ErrImagePull"
+            self._failures[key] = f"{reason}: {error}"
             warn("Failed", f'Failed to pull image "{container.image}": {error}')
-            warn("Failed", f"Error: {reason}")
-            raise ImageError(reason, f'failed to pull image "{container.image}": {error}') from None
+            raise ImageError(reason, str(error)) from None
         self._backoff.reset(key)
+        self._failures.pop(key, None)
         waited = self._clock() - started
         self._recorder.event(
             events,
@@ -167,6 +170,12 @@ class Images:
             f"({_seconds(waited)} including waiting). Image size: {pulled.size} bytes.",
         )
         return pulled
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone."""
+        for key in [key for key in self._failures if key.startswith(f"{uid}_")]:
+            del self._failures[key]
+            self._backoff.reset(key)
 
     def retry_after(self, pod: Pod, container: AnyContainer) -> float:
         """Seconds until another pull is worth trying."""

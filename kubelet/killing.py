@@ -12,7 +12,7 @@ from kubelet.status import active_sandbox
 
 log = logging.getLogger(__name__)
 
-MINIMUM_AFTER_HOOK = 2  # seconds that a container has left for SIGTERM however long its hook took
+MINIMUM = 2  # seconds between SIGTERM and SIGKILL, whatever the grace is and however long the hook took
 
 
 class Killer:
@@ -54,9 +54,8 @@ class Killer:
             except TimeoutError:
                 pass
             left -= loop.time() - began
-        seconds = max(MINIMUM_AFTER_HOOK, round(left)) if grace > 0 else 0
         try:
-            await self._services.runtime.stop_container(run.id, seconds)
+            await self._services.runtime.stop_container(run.id, max(MINIMUM, round(left)))
         except cri.ContainerNotFound:
             pass
 

@@ -240,7 +240,8 @@ class NodeAgent:
             found = await self._runtime.list_images()
         except RuntimeFailure:
             return list(self.node.status.images or []) if self.node else []
-        largest = sorted(found, key=lambda image: (-image.size, image.id))[:MAX_IMAGES]
+        named = [image for image in found if image.repo_digests or image.repo_tags]
+        largest = sorted(named, key=lambda image: (-image.size, image.id))[:MAX_IMAGES]
         return [
             ContainerImage(names=[*image.repo_digests, *image.repo_tags][:5] or None, size_bytes=image.size)
             for image in largest
@@ -254,10 +255,7 @@ class NodeAgent:
     async def _ready(self, runtime_problem: str) -> NodeCondition:
         problems = [runtime_problem] if runtime_problem else []
         if not runtime_problem and (network := await self._runtime.network_ready()):
-            problems.append(
-                "container runtime network not ready: NetworkReady=false "
-                f"reason:NetworkPluginNotReady message:{network}"
-            )
+            problems.append(network_problem(network))
         if self._state.shutting_down:
             problems.append("node is shutting down")
         if problems:
@@ -300,6 +298,14 @@ class NodeAgent:
         if event == "NodeReady":
             for hook in self.on_ready:
                 hook()
+
+
+def network_problem(cause: str) -> str:
+    """What a runtime whose network isn't ready yet is reported as."""
+    return (
+        "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+        f"message:Network plugin returns error: {cause.rpartition(': ')[2]}"
+    )
 
 
 def _same(new: NodeStatus, old: NodeStatus) -> bool:

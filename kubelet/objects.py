@@ -20,7 +20,8 @@ from kubelet import podutil
 T = TypeVar("T", ConfigMap, Secret)
 Key = tuple[type[Any], str, str]  # type, namespace, name
 
-_RESOURCE = {ConfigMap: "configmaps", Secret: "secrets"}
+#: As upstream's kubelet names them in `configmap "x" not found`.
+_RESOURCE = {ConfigMap: "configmap", Secret: "secret"}
 
 
 @dataclass(slots=True)

@@ -47,6 +47,7 @@ class PodWorker:
         self.snapshot: cri.PodSnapshot | None = None
         self.status: PodStatus = pod.status
         self.verdict = verdict
+        self._shown_phase = pod.status.phase or "Pending"
         self.removed = False  # the API has no such pod any more
         self.grace_override: int | None = None
         self.ended = asyncio.Event()  # nothing of the pod runs any more
@@ -57,6 +58,7 @@ class PodWorker:
         self.jobs = Jobs(f"pod {self.key}", self._job_ended)
         self._host_ips = host_ips
         self._stale = True
+        self._died: set[str] = set()
         self._wake = asyncio.Event()
         self._objects_changed = asyncio.Event()
         self._watches: dict[str, Watch] = {}
@@ -98,9 +100,16 @@ class PodWorker:
             self.grace_override = grace
             self._wake.set()
 
-    def notify(self) -> None:
-        """Something happened to the pod's containers."""
+    def notify(self, died: str = "") -> None:
+        """Something happened to the pod's containers; `died` is the id of one that has ended."""
+        if died:
+            self._died.add(died)
         self._stale = True
+        self._wake.set()
+
+    def network_ready(self) -> None:
+        """Pods can get addresses now."""
+        self._sandbox_retry_at = 0.0
         self._wake.set()
 
     def expects_events(self) -> bool:
@@ -188,6 +197,7 @@ class PodWorker:
             return True
         self._stale = False
         try:
+            await self._settle()
             self.snapshot = await self.services.runtime.pod(self.uid)
         except cri.RuntimeFailure as error:
             log.warning("pod %s: %s", self.key, error)
@@ -201,6 +211,15 @@ class PodWorker:
         if active_sandbox(self.snapshot) and "sandbox" not in self.jobs:
             self.sandbox_ready.set()
         return True
+
+    async def _settle(self) -> None:
+        """A runtime may tell of a container's end before its lists show it, but asking for the container waits for it."""
+        died, self._died = self._died, set()
+        for id in died:
+            try:
+                await self.services.runtime.container(id)
+            except cri.ContainerNotFound:
+                pass
 
     async def _watch(self, known: tuple[cri.ContainerStatus, ...]) -> None:
         """Probe what runs, and only that."""
@@ -239,10 +258,13 @@ class PodWorker:
             ending=self._ending or self.verdict is not None,
             verdict=self.verdict,
             finished=finished,
+            shown_phase=self._shown_phase,
         )
         self.status = status.compute(self.pod, view)
+        shown = status.shown(self.status, view)
+        self._shown_phase = shown.phase or "Pending"
         if not self.removed:
-            self.services.statuses.set(self.pod, self.status)
+            self.services.statuses.set(self.pod, shown)
 
     def health(self) -> dict[str, Health]:
         return {id: watch.health for id, watch in self._watches.items()}

@@ -160,7 +160,7 @@ class Pods:
                 elif worker_or_none := self._workers.get(event.pod_uid):
                     if event.action in ("created", "started") and worker_or_none.expects_events():
                         continue
-                    worker_or_none.notify()
+                    worker_or_none.notify(died=event.container_id if event.action == "died" else "")
 
     async def _relist(self) -> None:
         """The safety net: pods whose containers are not what they were at the last look are told to look."""

@@ -10,6 +10,7 @@ from kubelet import cri, lifecycle, podutil
 from kubelet.containers import Place
 from kubelet.downward import Addresses
 from kubelet.environment import ConfigError
+from kubelet.node import network_problem
 from kubelet.podutil import AnyContainer
 from kubelet.sandbox import sandbox_config
 from kubelet.status import active_sandbox, runs
@@ -42,6 +43,10 @@ class Starter:
         """Make the pod's sandbox; what is left of an earlier one is ended first. Raises StartFailure."""
         worker, services = self._worker, self._services
         snapshot = worker.snapshot
+        if not podutil.is_host_network(worker.pod) and (problem := await services.runtime.network_ready()):
+            message = f"network is not ready: {network_problem(problem)}"
+            services.recorder.event(worker.pod, "Warning", "NetworkNotReady", message)
+            raise StartFailure("NetworkNotReady", message)
         if snapshot and snapshot.sandboxes:
             services.recorder.event(
                 worker.pod, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created."
@@ -68,6 +73,8 @@ class Starter:
         try:
             image = await services.images.ensure(pod, container)
         except cri.ImageError as error:
+            reference = podutil.container_reference(pod, container.name)
+            services.recorder.event(reference, "Warning", "Failed", f"Error: {error.reason}")
             raise StartFailure(error.reason, str(error), self._image_retry(container, error)) from None
         except cri.RuntimeFailure as error:
             raise StartFailure("ImageInspectError", str(error)) from None

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+import msgspec
+
 from api import time as api_time
 from api.types.core_v1 import (
     Container,
@@ -64,6 +66,7 @@ class View:
     ending: bool = False  # nothing will be started any more
     verdict: Verdict | None = None
     finished: bool = False  # nothing runs any more and nothing will
+    shown_phase: str = "Pending"  # what the API has seen so far
 
 
 def runs(snapshot: cri.PodSnapshot | None, name: str) -> list[cri.ContainerStatus]:
@@ -103,6 +106,15 @@ def compute(pod: Pod, view: View) -> PodStatus:
         status.reason, status.message = view.verdict.reason, view.verdict.message
     status.conditions = _conditions(pod, view, status, initial, regular)
     return status
+
+
+def shown(status: PodStatus, view: View) -> PodStatus:
+    """What the API may see of a computed status: a pod is over only when nothing of it runs any more."""
+    over = status.phase in ("Succeeded", "Failed")
+    running = any(s.state.running for s in _all_statuses(status))
+    if not over or not running or view.finished or view.shown_phase in ("Succeeded", "Failed"):
+        return status
+    return msgspec.structs.replace(status, phase=view.shown_phase, reason=None, message=None)
 
 
 def _all_statuses(status: PodStatus) -> list[ContainerStatus]:

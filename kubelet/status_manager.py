@@ -32,6 +32,9 @@ _CONDITION_FIELDS = (
 )  # fmt: skip
 
 
+_CONDITION_ORDER = ("DisruptionTarget", *OWNED_CONDITIONS)
+
+
 @dataclass(slots=True)
 class _Entry:
     pod: Pod
@@ -51,9 +54,9 @@ def owned(status: PodStatus) -> dict[str, Any]:
     conditions = {
         c["type"]: c
         for c in values.get("conditions") or ()
-        if c["type"] in OWNED_CONDITIONS or c["type"] == "DisruptionTarget"
+        if c["type"] in _CONDITION_ORDER
     }
-    mine["conditions"] = [conditions[kind] for kind in sorted(conditions)]
+    mine["conditions"] = [conditions[kind] for kind in _CONDITION_ORDER if kind in conditions]
     return mine
 
 
@@ -74,6 +77,7 @@ def patch_body(pod: Pod, wanted: dict[str, Any], before: dict[str, Any]) -> dict
     ]
     if conditions:
         change["conditions"] = conditions
+        change["$setElementOrder/conditions"] = [{"type": c["type"]} for c in wanted["conditions"]]
     return {"metadata": {"uid": podutil.uid(pod)}, "status": change}
 
 
