@@ -1,4 +1,8 @@
 # Small tools to look at a cluster from inside a pod, and to stand in for an application in tests.
 FROM pykube/base
-RUN apt-install curl iproute2 socat && busybox --install -s /usr/local/bin
+RUN apt-install curl iproute2 socat \
+    && busybox --install -s /usr/local/bin \
+    && for name in /usr/local/bin/*; do \
+         for folder in /usr/bin /usr/sbin; do [ ! -e "$folder/${name##*/}" ] || rm -f "$name"; done; \
+       done
 CMD ["sleep", "infinity"]

@@ -50,7 +50,7 @@ class TcpRelay:
             except OSError as error:
                 if address == addresses[0]:
                     raise
-                log.info("not relaying on %s: %s", address, error)
+                log.debug("not relaying on %s: %s", address, error)
         return servers
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -60,7 +60,8 @@ class Guestbook:
         raise web.HTTPSeeOther("/")
 
     async def whoami(self, request: web.Request) -> web.Response:
-        return web.json_response({"version": VERSION, **identity()}, headers=identity())
+        who = {name.removeprefix("X-").lower(): value for name, value in identity().items()}
+        return web.json_response(who, headers=identity())
 
     async def healthz(self, request: web.Request) -> web.Response:
         """Ready as long as Redis answers: a frontend that can't show entries should get no visitors."""
