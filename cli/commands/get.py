@@ -225,10 +225,10 @@ async def _human(env: Env, targets: Sequence[Target], options: Options) -> None:
             printer = TablePrinter(options.table_options(target.mapping, several=several))
             last = target.mapping
         for line in printer.lines(table):
-            env.out(line.rstrip() if False else line)
+            env.out(line)
             written = True
     if not written and not problems and not options.ignore_not_found:
-        if options.all_namespaces or not any(target.mapping.namespaced for target in targets):
+        if options.all_namespaces or not all(target.mapping.namespaced for target in targets):
             env.err("No resources found")
         else:
             env.err(f"No resources found in {env.namespace} namespace.")

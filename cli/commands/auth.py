@@ -1,0 +1,140 @@
+"""`auth`: may I, and who am I."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cli.env import Env
+from cli.errors import ApiError, CliError, Object, SilentExit, UsageError
+from cli.framework import command as declare
+from cli.framework import flag, group, option
+from cli.generators import prune
+from cli.objects import dig
+from cli.printers.tabwriter import align
+from cli.writing import output_option
+
+command = group("auth", help="Inspect authorization.")
+ROOT = "/apis/authorization.k8s.io/v1"
+
+
+@declare(
+    "can-i",
+    usage="VERB [TYPE | TYPE/NAME | NONRESOURCEURL]",
+    help="Check whether an action is allowed. Prints yes or no; with --quiet only the exit code tells.",
+    examples="""
+    # Check to see if I can create pods in any namespace
+    kubectl auth can-i create pods --all-namespaces
+
+    # Check to see if a service account can list deployments
+    kubectl auth can-i list deployments.apps --as=system:serviceaccount:dev:foo -n prod
+
+    # List all allowed actions in namespace "foo"
+    kubectl auth can-i --list --namespace=foo
+    """,
+    group=command,
+)
+@flag("-A", "--all-namespaces", help="If true, check the specified action in all namespaces.")
+@flag("--list", "list_all", help="If true, prints all allowed actions.")
+@flag("--no-headers", help="If true, prints allowed actions without headers.")
+@flag("-q", "--quiet", help="If true, suppress output and just return the exit code.")
+@option("--subresource", help="SubResource such as pod/log or deployment/scale.")
+async def can_i(env: Env, args: tuple[str, ...], **params: Any) -> None:
+    namespace = "" if params["all_namespaces"] else env.namespace
+    if params["list_all"]:
+        await _list(env, namespace, params["no_headers"])
+        return
+    if len(args) not in (2, 3):
+        raise UsageError("you must specify two arguments: verb resource or verb resource/resourceName.")
+    verb, what = args[0], args[1]
+    spec: Object
+    if what.startswith("/"):
+        spec = {"nonResourceAttributes": {"verb": verb, "path": what}}
+    else:
+        resource, _, name = what.partition("/")
+        name = name or (args[2] if len(args) == 3 else "")
+        group_name, plural = "", resource
+        if resource != "*":
+            try:
+                mapping = await env.discovery.find(resource)
+            except CliError:
+                env.warn(f"the server doesn't have a resource type '{resource}'\n")
+                plural, _, group_name = resource.partition(".")
+            else:
+                group_name, plural = mapping.group, mapping.plural
+                if not mapping.namespaced:
+                    if not params["quiet"] and namespace:
+                        where = f" group '{mapping.group}'" if mapping.group else ""
+                        env.warn(f"resource '{plural}' is not namespace scoped{where}\n")
+                    namespace = ""
+        spec = {
+            "resourceAttributes": prune(
+                {
+                    "namespace": namespace,
+                    "verb": verb,
+                    "group": group_name,
+                    "resource": plural,
+                    "subresource": params["subresource"],
+                    "name": name,
+                }
+            )
+        }
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
+    status = (await env.client.request("POST", f"{ROOT}/selfsubjectaccessreviews", body=body)).get("status") or {}
+    allowed = bool(status.get("allowed"))
+    if not params["quiet"]:
+        text = "yes" if allowed else "no"
+        if status.get("reason") and not allowed:
+            text += f" - {status['reason']}"
+        if status.get("evaluationError"):
+            text += f" - {status['evaluationError']}"
+        env.out(text)
+    if not allowed:
+        raise SilentExit(1)
+
+
+async def _list(env: Env, namespace: str, no_headers: bool) -> None:
+    body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
+    status = (await env.client.request("POST", f"{ROOT}/selfsubjectrulesreviews", body=body)).get("status") or {}
+    if status.get("incomplete"):
+        env.warn(f"the list may be incomplete: {status.get('evaluationError', '')}")
+    rows: list[list[str]] = []
+    for rule in status.get("resourceRules") or []:
+        names = f"[{' '.join(rule.get('resourceNames') or [])}]"
+        verbs = f"[{' '.join(rule.get('verbs') or [])}]"
+        for group_name in rule.get("apiGroups") or [""]:
+            for resource in rule.get("resources") or []:
+                shown = f"{resource}.{group_name}" if group_name else resource
+                rows.append([shown, "[]", names, verbs])
+    for rule in status.get("nonResourceRules") or []:
+        urls = f"[{' '.join(rule.get('nonResourceURLs') or [])}]"
+        rows.append(["", urls, "[]", f"[{' '.join(rule.get('verbs') or [])}]"])
+    lines = [] if no_headers else ["Resources\tNon-Resource URLs\tResource Names\tVerbs"]
+    env.out(align("\n".join([*lines, *("\t".join(row) for row in rows)]), minwidth=6, padding=3))
+
+
+@declare("whoami", usage="[flags]", help="Experimental: Check self subject attributes.", group=command)
+@output_option
+async def whoami(env: Env, args: tuple[str, ...], **params: Any) -> None:
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    try:
+        answer = await env.client.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=body)
+    except ApiError as problem:
+        if problem.reason == "Forbidden":
+            raise CliError("the selfsubjectreviews API is not enabled in the cluster or you do not have permission to "
+                           "call it") from problem
+        raise
+    if params["output"]:
+        from cli.printers.objects import render
+
+        env.out(render(answer, params["output"], display="selfsubjectreview"), end="")
+        return
+    user = dig(answer, "status", "userInfo", default={})
+    rows = ["ATTRIBUTE\tVALUE"]
+    for title, key in (("Username", "username"), ("UID", "uid")):
+        if user.get(key):
+            rows.append(f"{title}\t{user[key]}")
+    if user.get("groups"):
+        rows.append(f"Groups\t[{' '.join(user['groups'])}]")
+    for key, values in sorted((user.get("extra") or {}).items()):
+        rows.append(f"Extra: {key}\t[{' '.join(values)}]")
+    env.out(align("\n".join(rows), minwidth=6, padding=3))
