@@ -111,20 +111,25 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """Follow the apiserver until cancelled."""
-        backoff = Backoff(0.1, 5.0)
+        # An apiserver that is away comes back within seconds, and everybody waits for it: ask often, say it once.
+        backoff, away = Backoff(0.1, 30.0), Backoff(0.1, 1.0)
+        silent = False
         while True:
             try:
                 if self._version is None:
                     await self._relist()
-                    backoff.reset()
-                await self._follow(backoff)
+                    self._reset(backoff, away)
+                    silent = False
+                await self._follow(backoff, away)
             except errors.StatusError as error:
                 if errors.is_gone(error):
                     self._version = None
                     await asyncio.sleep(jitter(0.01, 10))
                     continue
-                wait = backoff.next()
-                level = logging.INFO if errors.is_service_unavailable(error) else logging.WARNING
+                unavailable = errors.is_service_unavailable(error)
+                wait = away.next() if unavailable else backoff.next()
+                level = logging.WARNING if not unavailable else logging.DEBUG if silent else logging.INFO
+                silent = unavailable
                 log.log(level, "%r: %s; trying again in %.1f s", self, error, wait)
                 await asyncio.sleep(wait)
 
@@ -139,11 +144,16 @@ class Informer(Generic[T]):
         self._version = result.resource_version
         self._synced.set()
 
-    async def _follow(self, backoff: Backoff) -> None:
+    @staticmethod
+    def _reset(*backoffs: Backoff) -> None:
+        for backoff in backoffs:
+            backoff.reset()
+
+    async def _follow(self, *backoffs: Backoff) -> None:
         events = self._api.watch(self._kind, resource_version=self._version or "", **self._scope)  # type: ignore[arg-type]
         async with contextlib.aclosing(events) as stream:
             async for event in stream:
-                backoff.reset()
+                self._reset(*backoffs)
                 self._apply(event)
 
     def _apply(self, event: Event[T]) -> None:
