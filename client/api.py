@@ -82,6 +82,10 @@ class Api:
     async def close(self) -> None:
         await self._transport.close()
 
+    async def pause(self, seconds: float) -> None:
+        """Wait before trying again: `seconds`, or less if the apiserver could not be reached and now can."""
+        await self._transport.pause(seconds)
+
     # -- reading --------------------------------------------------------------------------------------------------
 
     async def get(

@@ -119,6 +119,9 @@ class FakeTransport:
             return api_pb2.BatchResponse(results=[self._outcome(write) for write in request.writes])
         return _message(self._one(method, request))
 
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
     async def list(self, request: api_pb2.ListRequest) -> AsyncIterator[api_pb2.ListPage]:
         await asyncio.sleep(0)
         self._act("list", request, "")

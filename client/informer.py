@@ -131,7 +131,7 @@ class Informer(Generic[T]):
                 level = logging.WARNING if not unavailable else logging.DEBUG if silent else logging.INFO
                 silent = unavailable
                 log.log(level, "%r: %s; trying again in %.1f s", self, error, wait)
-                await asyncio.sleep(wait)
+                await self._api.pause(wait)
 
     async def _relist(self) -> None:
         result = await self._api.list(self._kind, **self._scope)  # type: ignore[arg-type]

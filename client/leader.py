@@ -100,8 +100,8 @@ class LeaderElector:
 
     async def _acquire(self) -> None:
         log.info("attempting to acquire leader lease %s/%s...", self._namespace, self._name)
-        while not await self._try():  # noqa: ASYNC110
-            await asyncio.sleep(jitter(self._retry_period, 1.2))
+        while not await self._try():
+            await self._api.pause(jitter(self._retry_period, 1.2))
         log.info("successfully acquired lease %s/%s", self._namespace, self._name)
         self._record("became leader")
 

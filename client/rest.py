@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -106,7 +106,10 @@ class RestTransport:
                 return
             params |= {"continue": page.metadata.continue_, "resourceVersion": "", "resourceVersionMatch": ""}
 
-    async def watch(self, request: api_pb2.WatchOpen) -> AsyncIterator[Sequence[api_pb2.WatchEvent]]:
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def watch(self, request: api_pb2.WatchOpen) -> AsyncGenerator[Sequence[api_pb2.WatchEvent], None]:
         params = _selectors(request)
         params |= {"watch": "true", "resourceVersion": request.resource_version}
         params["allowWatchBookmarks"] = "true" if request.allow_bookmarks else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 
 #: Seconds one unary call may take; upstream's apiserver cuts requests at 60 s as well.
 CALL_TIMEOUT = 60.0
+#: Seconds over which those who waited for a connection go on once it is there.
+_SPREAD = 0.05
+#: States of a channel that tries to connect in vain.
+_BROKEN = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.CONNECTING)
 #: Seconds an abandoned channel gives its calls to end by themselves.
 _DRAIN = 30.0
 
@@ -74,6 +79,9 @@ class Transport(Protocol):
 
     def watch(self, request: api_pb2.WatchOpen) -> AsyncGenerator[Sequence[api_pb2.WatchEvent], None]: ...
 
+    async def pause(self, seconds: float) -> None:
+        """Wait before trying again: `seconds`, or less if the apiserver could not be reached and now can."""
+
     async def close(self) -> None: ...
 
 
@@ -91,6 +99,7 @@ class GrpcTransport:
         self._stamp: tuple[int, ...] = ()
         self._watches: WatchStream | None = None
         self._draining: set[asyncio.Task[None]] = set()
+        self._unreachable = False
 
     async def unary(self, method: str, request: Any, timeout: float = CALL_TIMEOUT) -> Any:
         stub = self._connected()
@@ -114,6 +123,20 @@ class GrpcTransport:
         async with contextlib.aclosing(self._watches.open(request)) as batches:
             async for events in batches:
                 yield events
+
+    async def pause(self, seconds: float) -> None:
+        channel = self._channel
+        if channel is None or channel.get_state() == grpc.ChannelConnectivity.READY:
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await channel.channel_ready()
+                if self._unreachable:
+                    self._unreachable = False
+                    log.info("apiserver %s is reachable", self._endpoints[self._current])
+                # everyone who waited goes on now; not all in the same instant
+                await asyncio.sleep(min(seconds, random.random() * _SPREAD))
 
     async def close(self) -> None:
         if self._watches is not None:
@@ -140,8 +163,13 @@ class GrpcTransport:
         return self._stub
 
     def _failed(self, error: grpc.aio.AioRpcError, stub: Any) -> errors.StatusError:
-        if error.code() == grpc.StatusCode.UNAVAILABLE and stub is self._stub and self._should_move():
-            self._move()
+        if error.code() == grpc.StatusCode.UNAVAILABLE and stub is self._stub:
+            channel = self._channel
+            if not self._unreachable and channel is not None and channel.get_state() in _BROKEN:
+                self._unreachable = True
+                log.info("apiserver %s cannot be reached: %s", self._endpoints[self._current], error.details())
+            if self._should_move():
+                self._move()
         return status_error(error)
 
     def _should_move(self) -> bool:

@@ -114,7 +114,7 @@ class NodeAgent:
                 return
             except (errors.StatusError, RuntimeFailure) as error:
                 log.info("registering node %s: %s", self._config.node_name, error)
-            await asyncio.sleep(delay)
+            await self._api.pause(delay)
             delay = min(delay * 2, REGISTER_RETRY_MAXIMUM)
 
     async def _register(self) -> None:

@@ -34,7 +34,7 @@ async def test_the_second_waits_and_takes_over_at_once_when_the_first_gives_the_
 
     first = elector(api, "one")
     one = asyncio.create_task(first.run(forever))
-    while not first.is_leader:  # noqa: ASYNC110
+    while not first.is_leader:
         await asyncio.sleep(0.01)
     two = asyncio.create_task(elector(api, "two", lease_duration=100.0).run(lead_second))
     await asyncio.sleep(0.2)

@@ -140,10 +140,31 @@ async def test_an_informer_survives_the_servers_restart(tmp_path: Path) -> None:
         fake.add(config_map("b"))
         await fake.delete(ConfigMap, "a", namespace="d")
         async with serving(address, fake.fake), asyncio.timeout(20):
-            while [o.metadata.name for o in informer.list()] != ["b"]:  # noqa: ASYNC110
+            while [o.metadata.name for o in informer.list()] != ["b"]:
                 await asyncio.sleep(0.02)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_pause_ends_when_the_server_comes_back(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/s"
+    fake = FakeApi(config_map("a"))
+    async with Api.connect(address) as api:
+        with pytest.raises(errors.StatusError):
+            await api.get(ConfigMap, "a", namespace="d")
+        pausing = [asyncio.create_task(api.pause(1000)) for _ in range(3)]
+        async with serving(address, fake.fake), asyncio.timeout(20):
+            await asyncio.gather(*pausing)
+            assert (await api.get(ConfigMap, "a", namespace="d")).metadata.name == "a"
+
+
+async def test_a_pause_is_a_pause_while_the_server_answers(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/s"
+    async with serving(address, FakeApi(config_map("a")).fake), Api.connect(address) as api:
+        await api.get(ConfigMap, "a", namespace="d")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await api.pause(1000)
 
 
 async def test_it_moves_on_to_the_next_endpoint(tmp_path: Path) -> None:
