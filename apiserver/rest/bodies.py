@@ -9,9 +9,10 @@ import yaml
 from aiohttp import web
 
 from api import errors
+from apiserver.rest import protobuf
 
 LIMIT = 3 * 1024 * 1024  # bytes, upstream's --max-request-body-bytes
-_ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+_ACCEPTED = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -42,7 +43,9 @@ async def read_object(request: web.BaseRequest) -> bytes:
         return await read(request)
     if kind in ("application/yaml", "application/x-yaml", "text/yaml"):
         return from_yaml(await read(request))
-    raise errors.unsupported_media_type(_ACCEPTED[:2])
+    if kind == protobuf.MEDIA_TYPE:
+        return protobuf.to_json(await read(request))
+    raise errors.unsupported_media_type(_ACCEPTED)
 
 
 def from_yaml(body: bytes) -> bytes:
