@@ -11,7 +11,6 @@ from api.resources import RESOURCES
 from api.types.core_v1 import ConfigMap, Namespace, Pod
 from api.types.meta_v1 import ObjectMeta
 from client.api import Api
-from tests.support.api import api, api_server  # noqa: F401
 
 
 def config(name: str, namespace: str = "default", **data: str) -> ConfigMap:
