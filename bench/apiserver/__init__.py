@@ -1,0 +1,1 @@
+"""How fast an API server answers: `python -m bench.apiserver`, against any Kubernetes-compatible one."""
