@@ -87,10 +87,11 @@ class PodWorker:
 
     def remove(self, pod: Pod) -> None:
         """The API's pod is gone, deleted by somebody who did not wait for us."""
+        was_ending = self.pod.metadata.deletion_timestamp is not None
         self.pod = pod
         self.removed = True
-        if pod.metadata.deletion_timestamp is None:
-            self.grace_override = podutil.spec_grace(pod)
+        # Whoever takes away a pod that is ending already has lost patience.
+        self.grace_override = 0 if was_ending else podutil.deletion_grace(pod)
         self._wake.set()
 
     def end(self, verdict: Verdict, grace: int | None) -> None:
@@ -213,7 +214,7 @@ class PodWorker:
         return True
 
     async def _settle(self) -> None:
-        """A runtime may tell of a container's end before its lists show it, but asking for the container waits for it."""
+        """A runtime may tell of a container's end before its lists show it; asking for the container waits for it."""
         died, self._died = self._died, set()
         for id in died:
             try:

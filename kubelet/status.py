@@ -163,10 +163,10 @@ def _status(pod: Pod, container: AnyContainer, view: View, old: ContainerStatus 
     )
     if len(known) > 1:
         status.last_state = ContainerState(terminated=_terminated(known[1], view))
-    elif old and old.restart_count == newest.attempt:
-        status.last_state = old.last_state
-    elif old and old.state.terminated and newest.attempt == old.restart_count + 1:
-        status.last_state = old.state
+    elif old and old.restart_count in (newest.attempt, newest.attempt - 1):
+        # The run before is gone from the runtime, but was told of when it ended (or got lost).
+        present = old.restart_count == newest.attempt
+        status.last_state = old.state if old.state.terminated and not present else old.last_state
     if newest.state is cri.State.RUNNING and newest.id not in view.hidden:
         status.state = ContainerState(running=ContainerStateRunning(started_at=_seconds(newest.started_at)))
         _show_health(pod, container, newest, view, status)

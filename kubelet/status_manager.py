@@ -51,11 +51,7 @@ def owned(status: PodStatus) -> dict[str, Any]:
     for name in ("podIPs", "hostIPs"):
         if values.get(name):
             mine[name] = values[name]
-    conditions = {
-        c["type"]: c
-        for c in values.get("conditions") or ()
-        if c["type"] in _CONDITION_ORDER
-    }
+    conditions = {c["type"]: c for c in values.get("conditions") or () if c["type"] in _CONDITION_ORDER}
     mine["conditions"] = [conditions[kind] for kind in _CONDITION_ORDER if kind in conditions]
     return mine
 
