@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -146,7 +147,7 @@ class Registry:
 
     async def list(
         self, type_: type[T] | str, *, namespace: str | None = None, labels: str = "", fields: str = ""
-    ) -> list[T]:
+    ) -> builtins.list[T]:
         """Consistent list of shared objects: never mutate them."""
         endpoint = self.endpoint(type_)
         selected = selection(endpoint, namespace or "", labels, fields)
@@ -160,7 +161,7 @@ class Registry:
         entry = endpoint.cache.get(endpoint.key(namespace or "", name))
         return endpoint.served(endpoint.cache.decoded(entry)) if entry else None
 
-    def cached_list(self, type_: type[T] | str, namespace: str | None = None) -> list[T]:
+    def cached_list(self, type_: type[T] | str, namespace: str | None = None) -> builtins.list[T]:
         """The same for all objects (of a namespace)."""
         endpoint = self.endpoint(type_)
         entries = endpoint.cache.range(endpoint.range_prefix(namespace or ""))
