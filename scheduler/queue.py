@@ -119,8 +119,12 @@ class SchedulingQueue:
         self._back_off(queued)
 
     def move(self, event: ClusterEvent) -> None:
-        """Something changed: wake the unschedulable pods that it may help."""
-        helped = [q for q in self._unschedulable.values() if any(p.helped_by(event, q.info) for p in q.refused_by)]
+        """Something changed: wake the unschedulable pods that it may help; anything may, if no plugin refused a pod."""
+        helped = [
+            q
+            for q in self._unschedulable.values()
+            if not q.refused_by or any(p.helped_by(event, q.info) for p in q.refused_by)
+        ]
         for queued in helped:
             del self._unschedulable[queued.info.uid]
             self._activate_or_back_off(queued)

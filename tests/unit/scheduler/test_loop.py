@@ -77,6 +77,15 @@ async def test_what_fits_nowhere_says_why_and_is_bound_when_a_node_comes(api: Fa
     await until(lambda: stored(api, "web").spec.node_name == "large")
 
 
+async def test_the_first_node_of_a_cluster_wakes_whoever_was_there_before_it(
+    api: FakeApi, scheduler: Scheduler
+) -> None:
+    await api.create(pod("web"))
+    await until(lambda: stored(api, "web").status.conditions)
+    await api.create(node("first"))
+    await until(lambda: stored(api, "web").spec.node_name == "first")
+
+
 async def test_a_pod_that_goes_makes_room(api: FakeApi, scheduler: Scheduler) -> None:
     api.add(node("a", cpu="1"))
     await api.create(pod("first", cpu="1"))
