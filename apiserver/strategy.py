@@ -113,6 +113,9 @@ class Strategy:
 
     async def after_update_failed(self, ctx: Context, new: Any, old: Any) -> None: ...
 
+    async def after_update(self, ctx: Context, new: Any, old: Any) -> None:
+        """The update is stored (release what it gave up, ...)."""
+
     async def after_delete(self, ctx: Context, obj: Any) -> None:
         """The object is gone from the store (release addresses, ...)."""
 

@@ -125,13 +125,15 @@ async def _attempt(
                 await endpoint.strategy.after_update_failed(ctx, new, old)
             return Record(current.key, value, current.revision)
         revision = await endpoint.store.update(current.key, value, revision=current.revision, ttl=endpoint.ttl)
-        return Record(current.key, value, revision)
     except Unavailable:
         raise  # it may have been stored
     except Exception:
         if rules.allocates:
             await endpoint.strategy.after_update_failed(ctx, new, old)
         raise
+    if rules.allocates:
+        await endpoint.strategy.after_update(ctx, new, old)
+    return Record(current.key, value, revision)
 
 
 def finished(new: Any, old: Any) -> bool:
