@@ -62,7 +62,7 @@ class Endpoint:
         self.prefix = f"/registry/{self.stored.group or 'core'}/{self.stored.plural}/"
         self.ttl = _EVENT_TTL_SECONDS if self.stored.group_resource == "events" else 0
         self.returns_deleted = resource.group_resource in _RETURN_DELETED
-        self.cache = shared.cache if shared else self._make_cache(feed)
+        self.cache: Cache = shared.cache if shared else self._make_cache(feed)
 
     def _make_cache(self, feed: Feed) -> Cache:
         index = _INDEXES.get(self.stored.group_resource, "")

@@ -189,9 +189,9 @@ class Registry:
         async def transform(old: Any) -> Any:
             return codec.deepcopy(wanted)
 
-        return await self._update(
-            endpoint, wanted.metadata.namespace, wanted.metadata.name, transform, rules, subresource
-        )  # type: ignore[no-any-return]
+        meta = wanted.metadata
+        done: T = await self._update(endpoint, meta.namespace, meta.name, transform, rules, subresource)
+        return done
 
     async def mutate(
         self,

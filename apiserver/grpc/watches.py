@@ -19,7 +19,7 @@ from proto import api_pb2
 BOOKMARK_SECONDS = 60.0
 _MESSAGE_EVENTS = 500
 _MESSAGE_BYTES = 1 << 20
-_TYPES = {"ADDED": 0, "MODIFIED": 1, "DELETED": 2, "BOOKMARK": 3}
+_TYPES: Any = {name: api_pb2.WatchEvent.Type.Value(name) for name in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")}
 
 
 class WatchSession:

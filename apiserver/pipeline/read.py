@@ -179,7 +179,7 @@ async def _at(endpoint: Endpoint, feed: Feed, selected: Selection, revision: int
             if not selected.all and not selected.matches(entry):
                 continue
             if limit and len(page) == limit:
-                remaining = records.count - position
+                remaining = records.total - position
                 return _page(endpoint, selected, page, revision, remaining)
             page.append(entry)
         if not records.more:

@@ -55,7 +55,7 @@ class App:
         #: Further paths: whatever another part of the server wants to answer (issuer discovery, ...).
         self.routes: dict[str, Callable[[web.BaseRequest], web.Response]] = {}
 
-    def server(self) -> web.Server[web.BaseRequest]:
+    def server(self) -> web.Server:
         """For a ServerRunner."""
         return web.Server(self.handler, request_factory=_request, handler_cancellation=True, access_log=None)
 

@@ -68,7 +68,7 @@ def negotiate(accept: str) -> Media:
         if not wanted:
             return Media(kind, pretty=clause.params.get("pretty") == "1")
         if wanted in _FORMS and clause.params.get("g") == "meta.k8s.io" and clause.params.get("v") in ("v1", "v1beta1"):
-            form: Form = wanted  # type: ignore[assignment]
+            form: Form = wanted
             return Media(kind, form, clause.params["v"])
     raise errors.not_acceptable(ACCEPTED)
 

@@ -31,13 +31,16 @@ class Change(NamedTuple):
     revision: int
 
 
+Changes = list[Change]
+
+
 class Page(NamedTuple):
-    """Part of a list. `count` is how many keys the range holds in all at `revision`, this page and later ones."""
+    """Part of a list. `total` is how many keys the range holds in all at `revision`, this page and later ones."""
 
     records: list[Record]
     revision: int
     more: bool
-    count: int
+    total: int
 
 
 class Exists(Exception):
@@ -102,7 +105,7 @@ class Store(Protocol):
         """The newest revision."""
         ...
 
-    def watch(self, revision: int) -> AsyncIterator[list[Change]]:
+    def watch(self, revision: int) -> AsyncIterator[Changes]:
         """All changes of all keys after `revision`, in order, without gap or repeat across reconnects.
 
         A batch never splits a revision. Raises Compacted if the changes are no longer kept.

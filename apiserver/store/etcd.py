@@ -23,7 +23,7 @@ import grpc
 import grpc.aio
 from aetcd.rpc import kv_pb2, rpc_pb2, rpc_pb2_grpc
 
-from apiserver.store import Change, Compacted, Conflict, Exists, FutureRevision, Page, Record, Unavailable
+from apiserver.store import Change, Changes, Compacted, Conflict, Exists, FutureRevision, Page, Record, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +93,7 @@ class EtcdStore:
         )
 
     async def get(self, key: str) -> tuple[Record | None, int]:
-        request = rpc_pb2.RangeRequest(key=key.encode())
-        reply = await self._call(lambda endpoint, timeout: endpoint.kv.Range(request, timeout=timeout))
+        reply = await self._range(rpc_pb2.RangeRequest(key=key.encode()))
         return (_record(reply.kvs[0]) if reply.kvs else None), reply.header.revision
 
     async def list(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> Page:
@@ -104,9 +103,7 @@ class EtcdStore:
         while True:
             size = min(_LIST_PAGE, limit - len(records)) if limit else _LIST_PAGE
             request = rpc_pb2.RangeRequest(key=key, range_end=end, limit=size, revision=revision)
-            reply = await self._call(
-                lambda endpoint, timeout, request=request: endpoint.kv.Range(request, timeout=timeout)
-            )
+            reply = await self._range(request)
             records.extend(map(_record, reply.kvs))
             if count < 0:
                 count = reply.count
@@ -115,6 +112,9 @@ class EtcdStore:
             if not reply.more or (limit and len(records) >= limit):
                 return Page(records, at, bool(reply.more), count)
             key = reply.kvs[-1].key + b"\0"
+
+    async def _range(self, request: Any) -> Any:
+        return await self._call(lambda endpoint, timeout: endpoint.kv.Range(request, timeout=timeout))
 
     async def create(self, key: str, value: bytes, *, ttl: int = 0) -> int:
         written, revision, current = await self._put(key, value, 0, ttl)
@@ -174,8 +174,7 @@ class EtcdStore:
         return reply, attempts > 1
 
     async def revision(self) -> int:
-        request = rpc_pb2.RangeRequest(key=b"/", count_only=True)
-        reply = await self._call(lambda endpoint, timeout: endpoint.kv.Range(request, timeout=timeout))
+        reply = await self._range(rpc_pb2.RangeRequest(key=b"/", count_only=True))
         return int(reply.header.revision)
 
     async def compact(self, revision: int) -> None:
@@ -212,7 +211,7 @@ class EtcdStore:
             await self.compact(seen_revision)
         return seen_turn + 1, revision
 
-    async def watch(self, revision: int) -> AsyncIterator[list[Change]]:
+    async def watch(self, revision: int) -> AsyncIterator[Changes]:
         failures = 0
         while True:
             endpoint = self._endpoints[self._active]
@@ -228,7 +227,7 @@ class EtcdStore:
             await asyncio.sleep(min(1.0, 0.05 * 2 ** min(failures, 5)) * random.uniform(0.5, 1.0))
 
     @staticmethod
-    async def _watch_once(endpoint: _Endpoint, revision: int) -> AsyncIterator[list[Change]]:
+    async def _watch_once(endpoint: _Endpoint, revision: int) -> AsyncIterator[Changes]:
         call = endpoint.watch.Watch()
         try:
             await call.write(
@@ -238,7 +237,7 @@ class EtcdStore:
                     )
                 )
             )
-            batch: list[Change] = []
+            batch: Changes = []
             async for reply in call:
                 if reply.canceled:
                     if reply.compact_revision:
@@ -257,7 +256,7 @@ class EtcdStore:
 
     async def close(self) -> None:
         for endpoint in self._endpoints:
-            await endpoint.channel.close()
+            await endpoint.channel.close(None)
 
     async def _lease(self, ttl: int) -> int:
         now = time.monotonic()

@@ -6,7 +6,7 @@ import asyncio
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator
 
-from apiserver.store import Change, Compacted, Conflict, Exists, FutureRevision, Page, Record
+from apiserver.store import Change, Changes, Compacted, Conflict, Exists, FutureRevision, Page, Record
 
 
 class MemoryStore:
@@ -65,7 +65,7 @@ class MemoryStore:
     async def revision(self) -> int:
         return self._revision
 
-    async def watch(self, revision: int) -> AsyncIterator[list[Change]]:
+    async def watch(self, revision: int) -> AsyncIterator[Changes]:
         while True:
             if revision < self._compacted - 1:
                 raise Compacted(self._compacted)

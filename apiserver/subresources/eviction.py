@@ -99,8 +99,8 @@ def _ready(pod: Pod) -> bool:
 def _ignores_unhealthy(budget: PodDisruptionBudget) -> bool:
     if budget.spec.unhealthy_pod_eviction_policy == "AlwaysAllow":
         return True
-    status = budget.status
-    return status.current_healthy >= status.desired_healthy and status.desired_healthy > 0
+    desired = budget.status.desired_healthy or 0
+    return (budget.status.current_healthy or 0) >= desired > 0
 
 
 def _take(budget: PodDisruptionBudget, pod: Pod) -> None:
@@ -109,18 +109,19 @@ def _take(budget: PodDisruptionBudget, pod: Pod) -> None:
     name = budget.metadata.name or ""
     if (status.observed_generation or 0) < (budget.metadata.generation or 0):
         raise _too_many(budget, f"The disruption budget {name} is still being processed by the server.", 10)
-    if status.disruptions_allowed < 0:
+    allowed = status.disruptions_allowed or 0
+    if allowed < 0:
         raise errors.forbidden("poddisruptionbudget", name, "pdb disruptions allowed is negative")
     if len(status.disrupted_pods or {}) > _UNCONFIRMED:
         why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
         raise errors.forbidden("poddisruptionbudget", name, why)
-    if status.disruptions_allowed == 0:
+    if allowed == 0:
         why = (
-            f"The disruption budget {name} needs {status.desired_healthy} healthy pods and has "
-            f"{status.current_healthy} currently"
+            f"The disruption budget {name} needs {status.desired_healthy or 0} healthy pods and has "
+            f"{status.current_healthy or 0} currently"
         )
         raise _too_many(budget, why, 0)
-    status.disruptions_allowed -= 1
+    status.disruptions_allowed = allowed - 1
     status.disrupted_pods = {**(status.disrupted_pods or {}), pod.metadata.name or "": api_time.now()}
 
 

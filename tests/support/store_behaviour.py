@@ -50,7 +50,7 @@ class StoreBehaviour:
         await store.create("/registry/a/bb/x", b"another resource")
         page = await store.list("/registry/a/b/", limit=2)
         assert [r.key[-1] for r in page.records] == ["a", "b"]
-        assert (page.more, page.count) == (True, 4)
+        assert (page.more, page.total) == (True, 4)
         await store.create("/registry/a/b/bb", b"later")
         rest = await store.list("/registry/a/b/", start=page.records[-1].key + "\0", revision=page.revision)
         assert [r.key[-1] for r in rest.records] == ["c", "d"]

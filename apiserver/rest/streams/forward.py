@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 
 from api import errors
 from apiserver.rest.streams.channels import Channels, is_websocket
-from apiserver.rest.streams.pods import kubelet_error, node_of, pod_of, reference
+from apiserver.rest.streams.pods import END, kubelet_error, node_of, pod_of, reference
 from apiserver.rest.streams.spdy import Session, Stream
 from apiserver.rest.streams.spdy_terminal import accept, is_spdy
 from apiserver.rest.streams.table import Request, streams
@@ -90,7 +90,7 @@ class _Connection:
             output = await self._call.read()
         except grpc.aio.AioRpcError as error:
             raise kubelet_error(error, "pods", "") from None
-        return b"" if output is grpc.aio.EOF else output.data
+        return b"" if output is END else bytes(output.data)
 
     def cancel(self) -> None:
         self._call.cancel()

@@ -12,6 +12,8 @@ from api.types.core_v1 import Pod
 from apiserver.rest.streams.table import Request
 from proto import node_pb2
 
+#: What `read` of a gRPC call answers at the end of its stream.
+END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 FLAGS_TRUE = ("1", "true", "True", "t", "T", "TRUE")
 
 

@@ -81,7 +81,7 @@ async def service(request: Request) -> web.StreamResponse:
         if (one.metadata.labels or {}).get("kubernetes.io/service-name") != name:
             continue
         ports = [p.port for p in one.ports or () if (p.name or "") == (wanted.name or "") and p.port]
-        for endpoint in one.endpoints:
+        for endpoint in one.endpoints or ():
             if endpoint.conditions is None or endpoint.conditions.ready is not False:
                 addresses += [(address, number) for address in endpoint.addresses[:1] for number in ports]
     if not addresses:

@@ -104,7 +104,7 @@ async def serve(request: Request, start: Any, method: Any) -> web.StreamResponse
 
 def _expected(start: Any, version: str) -> int:
     resizes = start.tty and version[:2] in ("v3", "v4", "v5")
-    return 1 + start.stdin + start.stdout + start.stderr + resizes
+    return 1 + sum(map(bool, (start.stdin, start.stdout, start.stderr, resizes)))
 
 
 async def _collect(session: Session, count: int) -> dict[int, Stream]:

@@ -14,7 +14,7 @@ from api import codec, errors
 from api.types.meta_v1 import Status, StatusCause, StatusDetails
 from apiserver.rest.streams import spdy_terminal
 from apiserver.rest.streams.channels import ERROR, RESIZE, STDERR, STDIN, STDOUT, Channels, is_websocket
-from apiserver.rest.streams.pods import container_of, flag, kubelet_error, node_of, pod_of, reference
+from apiserver.rest.streams.pods import END, container_of, flag, kubelet_error, node_of, pod_of, reference
 from apiserver.rest.streams.spdy_terminal import is_spdy
 from apiserver.rest.streams.table import Request
 from proto import node_pb2
@@ -115,7 +115,7 @@ async def _upstream(call: Any, client: ClientStreams) -> None:
 
 async def _downstream(call: Any, client: ClientStreams) -> Status:
     try:
-        while (output := await call.read()) is not grpc.aio.EOF:
+        while (output := await call.read()) is not END:
             kind = output.WhichOneof("output")
             if kind == "stdout":
                 await client.send(STDOUT, output.stdout)
