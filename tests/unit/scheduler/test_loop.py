@@ -77,9 +77,7 @@ async def test_what_fits_nowhere_says_why_and_is_bound_when_a_node_comes(api: Fa
     await until(lambda: stored(api, "web").spec.node_name == "large")
 
 
-async def test_the_first_node_of_a_cluster_wakes_whoever_was_there_before_it(
-    api: FakeApi, scheduler: Scheduler
-) -> None:
+async def test_the_first_node_wakes_whoever_was_there_before_it(api: FakeApi, scheduler: Scheduler) -> None:
     await api.create(pod("web"))
     await until(lambda: stored(api, "web").status.conditions)
     await api.create(node("first"))
