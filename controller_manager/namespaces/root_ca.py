@@ -41,7 +41,7 @@ class RootCaController:
 
     async def reconcile(self, namespace: str) -> float | None:
         found = self._namespaces.get("", namespace)
-        if found is None or found.metadata.deletion_timestamp or found.status.phase != "Active":
+        if found is None or found.metadata.deletion_timestamp or found.status.phase == "Terminating":
             return None
         current = self._maps.get(namespace, NAME)
         if current is None:

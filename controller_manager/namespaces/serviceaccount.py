@@ -28,7 +28,7 @@ class ServiceAccountController:
 
     async def reconcile(self, namespace: str) -> float | None:
         found = self._namespaces.get("", namespace)
-        if found is None or found.metadata.deletion_timestamp or found.status.phase != "Active":
+        if found is None or found.metadata.deletion_timestamp or found.status.phase == "Terminating":
             return None
         if self._accounts.get(namespace, NAME) is not None:
             return None
