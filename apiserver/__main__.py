@@ -10,6 +10,9 @@ from typing import Any
 
 from apiserver import bootstrap
 from apiserver.admission.plugins import plugins
+from apiserver.allocators.addresses import AddressAllocator
+from apiserver.allocators.ports import PortAllocator
+from apiserver.allocators.repair import Repair
 from apiserver.auth.bootstrap.reconcile import reconcile
 from apiserver.kubelets import Kubelets
 from apiserver.options import OPTIONS
@@ -41,7 +44,12 @@ async def run(process: Process) -> None:
     store = _store(options)
     kubelets = _kubelets(options)
     first, last = (int(part) for part in options.service_node_port_range.split("-"))
-    built = strategies(service_cidr=options.service_cluster_ip_range, node_ports=(first, last))
+    service_range = options.service_cluster_ip_range
+    built = strategies(service_cidr=service_range, node_ports=(first, last))
+
+    def repair(registry: Registry) -> Repair:
+        return Repair(registry, AddressAllocator(service_range), PortAllocator(first, last))
+
     service = _kubernetes_service(options)
     try:
         async with serve(
@@ -50,7 +58,7 @@ async def run(process: Process) -> None:
             secure=lambda registry: _secure(registry, options),
             strategies=built,
             admission=plugins,
-            prepare=[bootstrap.objects, _roles],
+            prepare=[bootstrap.objects, _roles, lambda registry: repair(registry).round()],
             kubelets=kubelets,
         ) as server:
             log.info("serving REST on %s, gRPC on port %d", server.rest_url, server.grpc_port)
@@ -58,6 +66,7 @@ async def run(process: Process) -> None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(tls.keep_fresh(context, files))
                 group.create_task(service(server.registry).run())
+                group.create_task(repair(server.registry).run())
                 if options.etcd_compaction_interval:
                     group.create_task(compact_forever(store, options.etcd_compaction_interval))
                 try:

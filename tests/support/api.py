@@ -10,11 +10,15 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest_asyncio
 
+from apiserver import bootstrap
+from apiserver.admission import AdmissionPlugin
+from apiserver.registry import Registry
+from apiserver.resources import strategies
 from apiserver.server import Faces, Server, serve
 from apiserver.store import Store
 from apiserver.store.memory import MemoryStore
@@ -22,13 +26,21 @@ from client.api import Api
 
 
 @contextlib.asynccontextmanager
-async def running(store: Store | None = None) -> AsyncIterator[tuple[Server, Api]]:
-    """A server and a client of it. The socket's path has to be short: the kernel allows 107 bytes."""
+async def running(
+    store: Store | None = None, *, admission: Callable[[Registry], Sequence[AdmissionPlugin]] = lambda registry: ()
+) -> AsyncIterator[tuple[Server, Api]]:
+    """A server and a client of it: every resource's own rules, and only the admission plugins that are asked for.
+
+    The socket's path has to be short: the kernel allows 107 bytes.
+    """
     directory = tempfile.mkdtemp(prefix="pk-")
     try:
         address = f"unix:{Path(directory) / 'api.sock'}"
         faces = Faces(grpc_address=address, rest_address=("127.0.0.1", 0))
-        async with serve(store or MemoryStore(), faces) as server, Api.connect(address) as client:
+        serving = serve(
+            store or MemoryStore(), faces, strategies=strategies(), admission=admission, prepare=[bootstrap.objects]
+        )
+        async with serving as server, Api.connect(address) as client:
             yield server, client
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -266,7 +266,7 @@ class FakeRuntime:
     async def attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> ExecStream:
         raise NotImplementedError
 
-    async def dial(self, sandbox_id: str, port: int) -> tuple[object, object]:
+    async def dial(self, sandbox_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         raise NotImplementedError
 
     async def logs(
