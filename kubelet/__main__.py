@@ -83,6 +83,7 @@ async def run(process: Process) -> None:
     files = Files(o.tls_cert_file or o.cert_file, o.tls_private_key_file or o.key_file, o.client_ca_file or o.ca_file)
     async with Api.connect(o.server, tls=tls) as api:
         kubelet = Kubelet(config, api, runtime)
+        kubelet.image_gc(_image_dir(), o.sandbox_image)
         summary = Summary(
             runtime,
             runtime.cgroups,

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from api.types.core_v1 import Node, Pod, Service
 from client import Api
@@ -20,8 +21,9 @@ from client.informer import Factory
 from kubelet import podutil
 from kubelet.config import Config
 from kubelet.containers import ContainerFactory
-from kubelet.cri import Runtime
+from kubelet.cri import Runtime, RuntimeFailure
 from kubelet.environment import Environment
+from kubelet.eviction import Eviction
 from kubelet.images import Images
 from kubelet.layout import Layout
 from kubelet.node import NodeAgent, NodeState
@@ -29,7 +31,10 @@ from kubelet.node_lease import NodeLease
 from kubelet.objects import Objects
 from kubelet.pods import Pods
 from kubelet.probes.prober import Prober
+from kubelet.runtime.image_gc import FreeDiskSpaceFailed, ImageGC
 from kubelet.services import Services
+from kubelet.signals import observe
+from kubelet.static_pods import StaticPods
 from kubelet.status_manager import StatusManager
 from kubelet.tokens import Tokens
 from kubelet.volumes.base import VolumeKind
@@ -44,6 +49,8 @@ from kubelet.volumes.projected import ProjectedVolume
 from kubelet.volumes.secret import SecretVolume
 
 log = logging.getLogger(__name__)
+
+IMAGE_GC_INTERVAL = 300.0  # seconds
 
 
 class Kubelet:
@@ -64,9 +71,44 @@ class Kubelet:
         self._node_informer.add_handler(on_add=self._node_seen, on_update=lambda _, new: self._node_seen(new))
         self._pod_cidr = ""
         self._cidr_changed = asyncio.Event()
+        self._images: ImageGC | None = None
+        self._eviction: Eviction | None = None
         self.objects = Objects(api, self._objects_changed)
         self.services = self._make_services()
         self.pods = Pods(self.services, self._pods_informer, node=self._current_node, allocatable=self.node.allocatable)
+
+    def image_gc(self, image_dir: Path, sandbox_image: str) -> None:
+        """Collect unused images of this directory's file system when it fills up, and evict pods when that is not
+        enough."""
+        self._images = ImageGC(
+            self._runtime,
+            image_dir=image_dir,
+            sandbox_image=sandbox_image,
+            high=self.config.image_gc_high_threshold,
+            low=self.config.image_gc_low_threshold,
+        )
+        self._eviction = Eviction(
+            self.config,
+            self.pods,
+            self._runtime,
+            self.recorder,
+            self.services.layout,
+            self.state,
+            observe=lambda: observe(self.config.root_dir, image_dir, self.node.machine.memory),
+            reclaim_disk=self._images.remove_unused,
+            changed=self.node.touch,
+        )
+        self.pods.gates.append(self._eviction.refuse)
+
+    async def _collect_images(self, images: ImageGC) -> None:
+        while True:
+            await asyncio.sleep(IMAGE_GC_INTERVAL)
+            try:
+                await images.collect()
+            except FreeDiskSpaceFailed as error:
+                self.recorder.event(self.pods.node_reference(), "Warning", "FreeDiskSpaceFailed", str(error))
+            except RuntimeFailure as error:
+                log.warning("collecting images: %s", error)
 
     def _make_services(self) -> Services:
         layout = Layout(self.config.root_dir)
@@ -87,6 +129,8 @@ class Kubelet:
             volumes=VolumeManager(layout, self._volume_kinds(tokens), self.recorder),
             prober=Prober(self._runtime, self.recorder),
             containers=ContainerFactory(self.config, layout, environment, lambda: self.node.machine.memory),
+            allocatable=self.node.allocatable,
+            neighbours=lambda uid: self.pods.running(but=uid),
         )
 
     def _volume_kinds(self, tokens: Tokens) -> Sequence[VolumeKind]:
@@ -134,6 +178,14 @@ class Kubelet:
             for worker in self.pods.workers():
                 worker.network_ready()
 
+    async def _run_static_pods(self) -> None:
+        static = StaticPods(self.config, self._api, self.pods, self._pods_informer)
+        self.services.statuses.mirror = static.mirror
+        await self.pods.started.wait()
+        node = self._current_node()
+        assert node is not None  # it was registered before
+        await static.run(node, on_read=self.pods.sources_ready.set)
+
     # -- running --------------------------------------------------------------------------------------------------
 
     def not_ready(self) -> str:
@@ -156,6 +208,14 @@ class Kubelet:
             await self._services_informer.synced()
             await self._node_informer.synced()
             group.create_task(self.pods.run())
+            if self._eviction is not None and self._images is not None:
+                group.create_task(self._eviction.run())
+                group.create_task(self._collect_images(self._images))
+            if self.config.static_pod_path is not None:
+                await self._pods_informer.synced()
+                group.create_task(self._run_static_pods())
+            else:
+                self.pods.sources_ready.set()
 
 
 async def _awaited(work: Callable[[], Awaitable[None]]) -> None:

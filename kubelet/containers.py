@@ -24,6 +24,7 @@ from kubelet.podutil import AnyContainer
 from kubelet.volumes import sub_path
 from kubelet.volumes.base import VolumeError
 
+RESOURCES = "io.pykube.container.resources"  # JSON of a ResourceRequirements: what it was created with
 TERMINATION_PATH = "io.kubernetes.container.terminationMessagePath"  # of the node
 TERMINATION_POLICY = "io.kubernetes.container.terminationMessagePolicy"
 GRACE = "io.kubernetes.pod.terminationGracePeriod"  # seconds
@@ -57,7 +58,7 @@ class ContainerFactory:
         self._config = config
         self._layout = layout
         self._environment = environment
-        self._memory_capacity = memory_capacity
+        self.memory_capacity = memory_capacity
 
     async def make(
         self,
@@ -88,7 +89,7 @@ class ContainerFactory:
                 *self._own_mounts(pod, container, place, log_file),
             ),
             devices=self._devices(container, place),
-            resources=resources.container_resources(pod, container, memory_capacity=self._memory_capacity()),
+            resources=resources.container_resources(pod, container, memory_capacity=self.memory_capacity()),
             security=security.security_config(pod, container, image, self._config.root_dir),
             stdin=bool(container.stdin),
             stdin_once=bool(container.stdin_once),
@@ -100,6 +101,7 @@ class ContainerFactory:
                 HASH: container_hash(container),
                 TERMINATION_PATH: str(log_file),
                 TERMINATION_POLICY: container.termination_message_policy or "File",
+                RESOURCES: codec.encode(container.resources).decode(),
                 GRACE: str(podutil.spec_grace(pod)),
                 **({PRE_STOP: codec.encode(lifecycle.pre_stop).decode()} if lifecycle and lifecycle.pre_stop else {}),
             },

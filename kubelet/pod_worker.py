@@ -23,6 +23,8 @@ from kubelet.killing import Killer, pod_ip
 from kubelet.pod_end import PodEnd
 from kubelet.podutil import AnyContainer
 from kubelet.probes.prober import Health, Watch
+from kubelet.resize import RETRY as RESIZE_RETRY
+from kubelet.resize import Resizer
 from kubelet.services import Services
 from kubelet.starting import Starter, StartFailure
 from kubelet.status import Verdict, View, active_sandbox, runs
@@ -48,7 +50,7 @@ class PodWorker:
         self.status: PodStatus = pod.status
         self.verdict = verdict
         self._shown_phase = pod.status.phase or "Pending"
-        self.removed = False  # the API has no such pod any more
+        self.removed = False  # the API has no such pod (any more)
         self.grace_override: int | None = None
         self.ended = asyncio.Event()  # nothing of the pod runs any more
         self.waiting: dict[str, tuple[str, str]] = {}
@@ -70,6 +72,7 @@ class PodWorker:
         self._first = True
         self._ending = False
         self._starter = Starter(self)
+        self._resizer = Resizer(self)
 
     # -- what others tell -----------------------------------------------------------------------------------------
 
@@ -259,6 +262,8 @@ class PodWorker:
             ending=self._ending or self.verdict is not None,
             verdict=self.verdict,
             finished=finished,
+            actual=self._resizer.actual(),
+            resizing=self._resizer.conditions,
             shown_phase=self._shown_phase,
         )
         self.status = status.compute(self.pod, view)
@@ -287,7 +292,26 @@ class PodWorker:
             todo = actions.compute(self.pod, self.snapshot, self.health())
             delays += self._carry_out(todo)
             self._collect()
+            if self._resize():
+                delays.append(RESIZE_RETRY)
         return min(delays, default=None)
+
+    def _resize(self) -> bool:
+        """Start a resize that the spec asks for; True if there is one that has to wait."""
+        if "resize" in self.jobs:
+            return False
+        if not self._resizer.wanted():
+            if self._resizer.conditions:
+                self._resizer.settle()
+                self.publish()
+            return False
+        if asyncio.get_running_loop().time() < self._resizer.retry_at:
+            return True
+        if self._resizer.fits():
+            self.jobs.start("resize", self._resizer.run())
+            return False
+        self.publish()
+        return True
 
     def _carry_out(self, todo: Actions) -> list[float]:
         delays: list[float] = []

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from api.quantity import Quantity
-from api.types.core_v1 import Node, Pod
+from api.types.core_v1 import Node, ObjectReference, Pod
 from client.informer import Informer
 from kubelet import podutil
 from kubelet.admission import Refusal, admit
@@ -49,6 +49,8 @@ class Pods:
         self._admitting = True
         self._orphans = Orphans(services)
         self._fingerprints: dict[str, object] = {}
+        self.gates: list[Callable[[Pod], Refusal | None]] = []  # further reasons to refuse a pod that comes
+        self.sources_ready = asyncio.Event()  # whatever runs now and has no worker is an orphan
         self.started = asyncio.Event()  # every pod that existed at the start has its worker
 
     # -- questions ------------------------------------------------------------------------------------------------
@@ -69,6 +71,11 @@ class Pods:
     def pods(self) -> Iterable[Pod]:
         """All pods of the node, with what this kubelet knows of their status, which is newer than the API's."""
         return [msgspec.structs.replace(worker.pod, status=worker.status) for worker in self._workers.values()]
+
+    def running(self, *, but: str = "") -> list[Pod]:
+        """Pods that have not ended, which the node's resources are accounted to."""
+        ended = ("Succeeded", "Failed")
+        return [w.pod for w in self._workers.values() if w.uid != but and w.status.phase not in ended]
 
     # -- running --------------------------------------------------------------------------------------------------
 
@@ -116,8 +123,9 @@ class Pods:
             return None
         if pod.status.container_statuses and any(s.container_id for s in pod.status.container_statuses):
             return None
-        others = [w.pod for w in self._workers.values() if w.status.phase not in ("Succeeded", "Failed")]
-        refusal = admit(pod, others, self._node(), self._allocatable())
+        refusal = admit(pod, self.running(), self._node(), self._allocatable())
+        for gate in self.gates:
+            refusal = refusal or gate(pod)
         if refusal is None and not self._admitting:
             refusal = Refusal("NodeShutdown", "Pod was rejected as the node is shutting down.")
         if refusal is None:
@@ -140,6 +148,15 @@ class Pods:
                 self.add(pod)
             return
         self._workers.pop(worker.uid, None)
+
+    def mirrored(self, pod: Pod) -> None:
+        """A static pod has a (new) mirror, which knows nothing of its status yet."""
+        self._services.statuses.resend(podutil.uid(pod))
+
+    def node_reference(self) -> Node | ObjectReference:
+        """What events about the node are attached to."""
+        name = self._services.config.node_name
+        return self._node() or ObjectReference(api_version="v1", kind="Node", name=name, uid=name)
 
     def stop_admitting(self) -> None:
         self._admitting = False
@@ -185,6 +202,7 @@ class Pods:
 
     async def _housekeeping(self) -> None:
         """End what runs for pods that exist no more, and remove what they left behind."""
+        await self.sources_ready.wait()
         while True:
             await self._orphans.collect(lambda: self._workers)
             self._services.crashes.collect()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from api.quantity import Quantity
+from api.types.core_v1 import Pod
 from client import Api
 from client.events import EventRecorder
 from kubelet.backoff import Backoff
@@ -36,5 +39,7 @@ class Services:
     volumes: VolumeManager
     prober: Prober
     containers: ContainerFactory
+    allocatable: Callable[[], Mapping[str, Quantity]]
+    neighbours: Callable[[str], list[Pod]]  # pods of the node that have not ended, but for the one of this UID
     # Counted from when a container ended, which the runtime tells in wall-clock time.
     crashes: Backoff = field(default_factory=lambda: Backoff(CRASH_INITIAL, CRASH_MAXIMUM, time.time))

@@ -38,8 +38,10 @@ READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED = (
     "ContainersReady",
     "PodScheduled",
 )
-#: Conditions the kubelet writes; `DisruptionTarget` only when it ends a pod itself.
-OWNED_CONDITIONS = (READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED)
+#: Conditions the kubelet writes, in upstream's order; `DisruptionTarget` only when it ends a pod itself.
+OWNED_CONDITIONS = (
+    "PodResizePending", "PodResizeInProgress", READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class View:
     ending: bool = False  # nothing will be started any more
     verdict: Verdict | None = None
     finished: bool = False  # nothing runs any more and nothing will
+    actual: Mapping[str, ResourceRequirements] = field(default_factory=dict)  # container id -> what it runs with
+    resizing: Sequence[PodCondition] = ()
     shown_phase: str = "Pending"  # what the API has seen so far
 
 
@@ -170,8 +174,8 @@ def _status(pod: Pod, container: AnyContainer, view: View, old: ContainerStatus 
     if newest.state is cri.State.RUNNING and newest.id not in view.hidden:
         status.state = ContainerState(running=ContainerStateRunning(started_at=_seconds(newest.started_at)))
         _show_health(pod, container, newest, view, status)
-        status.resources = container.resources or ResourceRequirements()
-        status.allocated_resources = dict(container.resources.requests) if container.resources.requests else None
+        status.resources = view.actual.get(newest.id, container.resources)
+        status.allocated_resources = dict(status.resources.requests) if status.resources.requests else None
     elif newest.state is cri.State.EXITED:
         terminated = ContainerState(terminated=_terminated(newest, view))
         status.state = terminated
@@ -368,6 +372,7 @@ def _conditions(
                 message=view.verdict.message,
             )
         )
+    made += [msgspec.structs.replace(condition) for condition in view.resizing]
     before = {c.type: c for c in view.previous.conditions or ()}
     now = api_time.now()
     for condition in made:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +72,10 @@ def patch_body(pod: Pod, wanted: dict[str, Any], before: dict[str, Any]) -> dict
         for condition in wanted["conditions"]
         if condition != old.get(kind := condition["type"])
     ]
+    gone = [
+        kind for kind in old if kind.startswith("PodResize") and kind not in {c["type"] for c in wanted["conditions"]}
+    ]
+    conditions += [{"type": kind, "$patch": "delete"} for kind in gone]
     if conditions:
         change["conditions"] = conditions
         change["$setElementOrder/conditions"] = [{"type": c["type"]} for c in wanted["conditions"]]
@@ -80,6 +85,8 @@ def patch_body(pod: Pod, wanted: dict[str, Any], before: dict[str, Any]) -> dict
 class StatusManager:
     def __init__(self, api: Api) -> None:
         self._api = api
+        #: The API object that shows a static pod's status, None while there is none.
+        self.mirror: Callable[[Pod], Pod | None] = lambda pod: None
         self._entries: dict[str, _Entry] = {}
         self._dirty = asyncio.Event()
 
@@ -119,11 +126,24 @@ class StatusManager:
             while True:
                 await self._dirty.wait()
                 self._dirty.clear()
-                ready = [e for e in self._entries.values() if not e.clean.is_set() and not e.sending]
+                ready = [e for e in self._entries.values() if self._is_ready(e)]
                 if ready:
                     for entry in ready:
                         entry.sending = True
                     group.create_task(self._send(ready))
+
+    def _is_ready(self, entry: _Entry) -> bool:
+        return not entry.clean.is_set() and not entry.sending and self._shown_by(entry.pod) is not None
+
+    def _shown_by(self, pod: Pod) -> Pod | None:
+        return self.mirror(pod) if podutil.is_static(pod) else pod
+
+    def resend(self, uid: str) -> None:
+        """The API server has forgotten what it was told of a pod: tell all of it again."""
+        if entry := self._entries.get(uid):
+            entry.sent = None
+            entry.clean.clear()
+            self._dirty.set()
 
     async def _send(self, entries: list[_Entry]) -> None:
         delay = RETRY_INITIAL
@@ -142,8 +162,9 @@ class StatusManager:
                 delay = min(delay * 2, RETRY_MAXIMUM)
 
     def _patch(self, entry: _Entry) -> Patch:
-        body = patch_body(entry.pod, entry.wanted, entry.sent or {})
-        return Patch(Pod, podutil.name(entry.pod), body, podutil.namespace(entry.pod), "strategic", "status")
+        shown = self._shown_by(entry.pod) or entry.pod
+        body = patch_body(shown, entry.wanted, entry.sent or {})
+        return Patch(Pod, podutil.name(shown), body, podutil.namespace(shown), "strategic", "status")
 
     def _final(self, entry: _Entry, error: errors.StatusError) -> bool:
         """Is it useless to try again? The pod is gone, or it is another one by now, or the status is refused."""

@@ -390,3 +390,34 @@ async def test_the_node_is_registered_and_ready(node: Harness) -> None:
 
 def _node(node: Harness) -> Node:
     return node.api.objects(Node)[0]
+
+
+async def test_a_resize_changes_limits_without_a_restart(node: Harness) -> None:
+    node.api.add(make_pod("web", container(resources={"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}})))
+    await node.until(node.is_ready)
+    assert node.status().allocated_resources == {"cpu": "100m"}
+    pod = node.pod()
+    pod.spec.containers[0].resources.limits = {"cpu": "400m"}
+    await node.api.update(pod)
+    await node.until(lambda: "app" in node.runtime.resources)
+    assert node.runtime.resources["app"].cpu_quota == 40_000
+    await node.until(lambda: (r := node.status().resources) and r.limits == {"cpu": "400m"})
+    await node.until(lambda: not node.condition("PodResizeInProgress"))
+    assert len(node.runtime.called("create_container")) == 1
+
+
+async def test_a_resize_that_can_never_fit_is_told(node: Harness) -> None:
+    node.api.add(make_pod("web", container(resources={"requests": {"cpu": "100m"}})))
+    await node.until(node.is_ready)
+    pod = node.pod()
+    pod.spec.containers[0].resources.requests = {"cpu": "1000"}
+    await node.api.update(pod)
+    await node.until(lambda: node.condition("PodResizePending") == "True")
+    condition = next(c for c in node.pod().status.conditions or () if c.type == "PodResizePending")
+    assert condition.reason == "Infeasible"
+    assert condition.message and condition.message.startswith("Node didn't have enough capacity: cpu, requested: 1000000")
+    assert "app" not in node.runtime.resources
+    pod = node.pod()
+    pod.spec.containers[0].resources.requests = {"cpu": "100m"}
+    await node.api.update(pod)
+    await node.until(lambda: not node.condition("PodResizePending"))
