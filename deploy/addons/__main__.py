@@ -91,14 +91,17 @@ async def apply(api: Api, document: dict[str, Any]) -> None:
     resource = resources.find_kind(document["apiVersion"], document["kind"])
     if resource is None:
         raise click.ClickException(f"unknown kind {document['apiVersion']} {document['kind']}")
+    metadata = document["metadata"]
+    name, namespace = metadata["name"], metadata.get("namespace", "")
     try:
-        await api.create(codec.from_dict(resource.type, document))
+        await api.get(resource.type, name, namespace=namespace)
     except errors.StatusError as error:
-        if not errors.is_already_exists(error):
+        if not errors.is_not_found(error):
             raise
-        metadata = document["metadata"]
-        namespace = metadata.get("namespace", "")
-        await api.patch(resource.type, metadata["name"], document, namespace=namespace, type="strategic")
+        # not create-and-see: a Service that exists is refused for its address, not for its name
+        await api.create(codec.from_dict(resource.type, document))
+        return
+    await api.patch(resource.type, name, document, namespace=namespace, type="strategic")
 
 
 async def available(api: Api, namespace: str, name: str) -> None:
