@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from apiserver import bootstrap
 from apiserver.admission import AdmissionPlugin
+from apiserver.kubelets import Kubelets
 from apiserver.registry import Registry
 from apiserver.resources import strategies
 from apiserver.server import Faces, Server, serve
@@ -38,7 +39,12 @@ async def running(
         address = f"unix:{Path(directory) / 'api.sock'}"
         faces = Faces(grpc_address=address, rest_address=("127.0.0.1", 0))
         serving = serve(
-            store or MemoryStore(), faces, strategies=strategies(), admission=admission, prepare=[bootstrap.objects]
+            store or MemoryStore(),
+            faces,
+            strategies=strategies(),
+            admission=admission,
+            prepare=[bootstrap.objects],
+            kubelets=Kubelets(None),
         )
         async with serving as server, Api.connect(address) as client:
             yield server, client

@@ -177,10 +177,10 @@ async def _channels(request: Request, connect: Any, ports: list[int]) -> web.Str
     async def down(index: int, port: int) -> None:
         connection = connections[index]
         number = struct.pack("<H", port)
-        await channels.send(2 * index, number)
-        await channels.send(2 * index + 1, number)
         try:
-            await connection.open()
+            await connection.open()  # before the client hears of the channel: its data has to come second
+            await channels.send(2 * index, number)
+            await channels.send(2 * index + 1, number)
             while data := await connection.read():
                 await channels.send(2 * index, data)
         except errors.StatusError as refused:
