@@ -40,8 +40,14 @@ class Applied:
 
 class Applier:
     def __init__(
-        self, env: Env, writer: Writer, *, server_side: bool = False, force_conflicts: bool = False,
-        force: bool = False, overwrite: bool = True,
+        self,
+        env: Env,
+        writer: Writer,
+        *,
+        server_side: bool = False,
+        force_conflicts: bool = False,
+        force: bool = False,
+        overwrite: bool = True,
     ) -> None:
         self.env = env
         self.writer = writer

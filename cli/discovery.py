@@ -365,4 +365,4 @@ def _write(path: Path, document: Any) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "w") as out:
         json.dump(document, out)
-    os.replace(name, path)
+    Path(name).replace(path)

@@ -19,7 +19,7 @@ def editor_command() -> str:
 
 
 def edit_text(text: str, *, suffix: str) -> tuple[str, Path]:
-    """The text after the editor closed, and the file it was in (the caller removes it). Raises `CliError` if it fails."""
+    """The text after the editor closed, and its file (the caller removes it). Raises `CliError` if the editor fails."""
     handle, name = tempfile.mkstemp(prefix="pykubectl-edit-", suffix=suffix)
     with os.fdopen(handle, "w") as out:
         out.write(text)

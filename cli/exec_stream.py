@@ -1,7 +1,7 @@
-"""Streams of a running container over a WebSocket: the `v5.channel.k8s.io` protocol, or v4 at older servers (KEP-4006).
+"""Streams of a running container over a WebSocket: `v5.channel.k8s.io`, or v4 at older servers (KEP-4006).
 
-Every frame begins with a channel number: 0 stdin, 1 stdout, 2 stderr, 3 the final `Status`, 4 terminal size; v5 adds 255 to
-say that a channel ends, which is how stdin reaches its end while output goes on.
+Every frame begins with a channel number: 0 stdin, 1 stdout, 2 stderr, 3 the final `Status`, 4 terminal size; v5 adds
+255 to say that a channel ends, which is how stdin reaches its end while output goes on.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ async def _connect(
     client: Client, url: URL, headers: CIMultiDict[str], protocols: tuple[str, ...]
 ) -> aiohttp.ClientWebSocketResponse:
     try:
-        return await client.session.ws_connect(
+        socket: aiohttp.ClientWebSocketResponse = await client.session.ws_connect(
             url, protocols=protocols, headers=headers, max_msg_size=0, autoping=True, **client.options()
         )
+        return socket
     except aiohttp.WSServerHandshakeError as problem:
         raise _Refused(problem.status) from problem
 

@@ -1,7 +1,7 @@
 """How a command is declared: click underneath, kubectl's flag habits and help layout on top.
 
-kubectl parses flags with pflag, which differs from click in ways users rely on: `--flag=false`, `-o=yaml`, flags with an
-optional value (`--dry-run`), global flags before or after the command, and knowing what stood behind `--`. All of that
+kubectl parses flags with pflag, which differs from click in ways users rely on: `--flag=false`, `-o=yaml`, flags with
+an optional value (`--dry-run`), global flags before or after the command, and knowing what stood behind `--`. All of that
 is here, so that a command is just an async function.
 """
 
@@ -31,7 +31,7 @@ class Option(click.Option):
         super().__init__(*args, **kwargs)
 
 
-def option(*names: str, help: str = "", **kwargs: Any) -> Callable[[Any], Any]:  # noqa: A002
+def option(*names: str, help: str = "", **kwargs: Any) -> Callable[[Any], Any]:
     """A flag that takes a value (or, with `bare=`, may stand alone)."""
     kwargs.setdefault("default", "" if not kwargs.get("multiple") and "type" not in kwargs else None)
     if kwargs.get("multiple"):
@@ -39,9 +39,11 @@ def option(*names: str, help: str = "", **kwargs: Any) -> Callable[[Any], Any]: 
     return click.option(*names, cls=Option, help=help, **kwargs)
 
 
-def flag(*names: str, help: str = "", default: bool = False, **kwargs: Any) -> Callable[[Any], Any]:  # noqa: A002
+def flag(*names: str, help: str = "", default: bool = False, **kwargs: Any) -> Callable[[Any], Any]:
     """A boolean flag; `--name=false` works too."""
-    return click.option(*names, cls=Option, is_flag=True, flag_value=True, type=bool, default=default, help=help, **kwargs)
+    return click.option(
+        *names, cls=Option, is_flag=True, flag_value=True, type=bool, default=default, help=help, **kwargs
+    )
 
 
 def global_options() -> list[Option]:
@@ -53,10 +55,10 @@ def global_options() -> list[Option]:
             ctx.ensure_object(dict)[param.name] = value
         return value
 
-    def make(*names: str, help: str, **kwargs: Any) -> Option:  # noqa: A002
+    def make(*names: str, help: str, **kwargs: Any) -> Option:
         return Option(list(names), help=help, expose_value=False, callback=keep, hidden=True, **kwargs)
 
-    def switch(*names: str, help: str) -> Option:  # noqa: A002
+    def switch(*names: str, help: str) -> Option:
         return make(*names, help=help, is_flag=True, flag_value=True, type=bool, default=False)
 
     return [
@@ -231,7 +233,7 @@ class Group(PflagMixin, click.Group):
         return super().resolve_command(ctx, args)
 
 
-def group(name: str, *, help: str, parent: click.Group | None = None) -> Group:  # noqa: A002
+def group(name: str, *, help: str, parent: click.Group | None = None) -> Group:
     """A command that only holds subcommands."""
     made = Group(name=name, help=help)
     if parent is not None:
@@ -250,7 +252,13 @@ def unknown_command(name: str, parent: str, known: Sequence[str]) -> errors.CliE
 
 
 def command(
-    name: str, *, usage: str, help: str, examples: str = "", group: click.Group | None = None, **kwargs: Any  # noqa: A002
+    name: str,
+    *,
+    usage: str,
+    help: str,
+    examples: str = "",
+    group: click.Group | None = None,
+    **kwargs: Any,
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """Declares a command. The function gets the `Env`, `args` (words before `--`) and its options by name.
 
@@ -336,7 +344,7 @@ def main(root: click.Command, argv: Sequence[str] | None = None) -> int:
         path = problem.ctx.command_path if problem.ctx else PROG
         print(f"See '{path} --help' for usage.", file=sys.stderr)
         return 1
-    except BaseException as problem:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
+    except BaseException as problem:
         return report(problem, verbosity=int(state.get("verbosity") or 0), arguments=arguments)
 
 

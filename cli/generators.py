@@ -1,4 +1,4 @@
-"""What the generators of `create`, `run`, `expose` share: literals, ports, names, and making objects without empty fields."""
+"""What the generators of `create`, `run` and `expose` share: literals, ports, names, objects without empty fields."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def metadata(name: str, **more: Any) -> Object:
 
 def prune(obj: Object) -> Object:
     """Without the fields that were not given."""
-    return {key: value for key, value in obj.items() if value is not None and value != "" and value != () and value != []}
+    return {
+        key: value for key, value in obj.items() if value is not None and value != "" and value != () and value != []
+    }
 
 
 def split_pairs(values: tuple[str, ...], what: str = "key/value") -> dict[str, str]:

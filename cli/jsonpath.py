@@ -1,7 +1,7 @@
 """kubectl's JSONPath templates: text with `{...}` expressions, `{range}...{end}`, filters, slices, unions.
 
-The dialect is client-go's util/jsonpath, not RFC 9535: fields may hold escaped dots (`.metadata.labels.a\\.b/c`), a quoted
-string inside braces is text, and results of one expression are joined by spaces.
+The dialect is client-go's util/jsonpath, not RFC 9535: fields may hold escaped dots (`.metadata.labels.a\\.b/c`), a
+quoted string inside braces is text, and results of one expression are joined by spaces.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Missing(Exception):
 
 
 class Template:
-    """A parsed template. `render` gives the text, `find` the values of each expression. Raises `CliError` if malformed."""
+    """A parsed template. `render` gives the text, `find` each expression's values. Raises `CliError` if malformed."""
 
     def __init__(self, text: str, *, allow_missing: bool = True) -> None:
         self.text = text
@@ -98,8 +98,7 @@ def relaxed(expression: str) -> str:
     match = re.fullmatch(r"\{?\s*\.?([^{}]+?)\s*\}?", text, re.S) or re.fullmatch(r"\{\s*\.?(.*?)\s*\}", text, re.S)
     if match is None:
         raise CliError(
-            f"unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or "
-            f"'{{.name1.name2}}'"
+            "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'"
         )
     body = match.group(1)
     return "{" + (body if body.startswith(("$", "@", "[", ".")) else f".{body}") + "}"
@@ -292,7 +291,7 @@ class _Parser:
         allow = self.allow_missing
 
         def one(values: list[Any], root: Any) -> list[Any]:
-            out = []
+            out: list[Any] = []
             for value in values:
                 if not isinstance(value, list):
                     continue
@@ -340,7 +339,7 @@ class _Parser:
             return bool(a) and bool(b) and _compare(a[0], sign, b[0])
 
         def step(values: list[Any], root: Any) -> list[Any]:
-            out = []
+            out: list[Any] = []
             for value in values:
                 items = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
                 out.extend(item for item in items if holds(item, root))

@@ -1,7 +1,8 @@
 """Reads, merges and writes kubeconfig files by clientcmd's rules.
 
 Several files (`$KUBECONFIG`) merge entry by entry: the first file that names an entry wins. Every entry remembers its
-file, so that a change goes back there and nothing moves from one file to another. Paths inside a file are relative to it.
+file, so that a change goes back there and nothing moves from one file to another.
+Paths inside a file are relative to it.
 """
 
 from __future__ import annotations
@@ -161,9 +162,9 @@ class Kubeconfig:
         for known, doc in self.files:
             if known == path:
                 return doc
-        doc: Object = {"apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": ""}
-        self.files.append((path, doc))
-        return doc
+        made: Object = {"apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": ""}
+        self.files.append((path, made))
+        return made
 
     def save(self) -> None:
         for path, doc in self.files:
@@ -294,7 +295,7 @@ def _data(entry: Object, key: str) -> bytes:
 
 
 def _absolute(base: Path, path: str) -> str:
-    return path if os.path.isabs(path) else str((base.absolute().parent / path))
+    return path if Path(path).is_absolute() else str(base.absolute().parent / path)
 
 
 def _read(path: Path) -> Object:
@@ -336,8 +337,8 @@ def _write(path: Path, doc: Object) -> None:
     try:
         with os.fdopen(handle, "w") as out:
             out.write(to_yaml(ordered))
-        os.chmod(temporary, mode)
-        os.replace(temporary, target)
+        Path(temporary).chmod(mode)
+        Path(temporary).replace(target)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise

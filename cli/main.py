@@ -7,7 +7,8 @@ import sys
 
 import click
 
-from cli.framework import PROG, Group, global_options, main as run_main
+from cli.framework import PROG, Group, global_options
+from cli.framework import main as run_main
 
 GROUPS: dict[str, dict[str, str]] = {
     "Basic Commands (Beginner)": {

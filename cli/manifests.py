@@ -64,7 +64,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text()
     except UnicodeDecodeError as problem:
-        raise CliError(f"error parsing {path}: error converting YAML to JSON: yaml: invalid Unicode character") from problem
+        raise CliError(
+            f"error parsing {path}: error converting YAML to JSON: yaml: invalid Unicode character"
+        ) from problem
     except OSError as problem:
         raise CliError(f"open {path}: {(problem.strerror or '').lower()}") from problem
 
@@ -120,8 +122,7 @@ def load_yaml(text: str, source: str) -> Iterator[Any]:
     import yaml
 
     try:
-        for value in yaml.load_all(text, Loader=_loader()):
-            yield value
+        yield from yaml.load_all(text, Loader=_loader())
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark is not None else ""
@@ -194,8 +195,6 @@ def _construct_map(loader: Any, node: Any) -> Object:
             key = "true" if key else "false"
         key = "null" if key is None else str(key)
         if key in out:
-            raise yaml.constructor.ConstructorError(
-                None, None, f'key "{key}" already set in map', key_node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f'key "{key}" already set in map', key_node.start_mark)
         out[key] = loader.construct_object(value_node, deep=True)
     return out

@@ -65,7 +65,7 @@ class Change:
                 )
 
     def patch(self, version: str) -> Object:
-        metadata: Object = {self.section: {**self.set, **{key: None for key in self.remove}}}
+        metadata: Object = {self.section: {**self.set, **dict.fromkeys(self.remove)}}
         if version:
             metadata["resourceVersion"] = version
         return {"metadata": metadata}

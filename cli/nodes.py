@@ -60,13 +60,15 @@ async def choose_pods(env: Env, pods: list[Object], rules: DrainRules) -> Choice
         if owner and owner.get("kind") == "DaemonSet" and not finished:
             if not await _exists(env, f"/apis/apps/v1/namespaces/{namespace_of(pod)}/daemonsets/{owner['name']}"):
                 if not rules.force:
-                    errors.setdefault(f"daemonsets.apps \"{owner['name']}\" not found", []).append(shown)
+                    errors.setdefault(f'daemonsets.apps "{owner["name"]}" not found', []).append(shown)
                     continue
             elif rules.ignore_daemon_sets:
                 warnings.setdefault("ignoring DaemonSet-managed Pods", []).append(shown)
                 continue
             else:
-                errors.setdefault("cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore)", []).append(shown)
+                errors.setdefault(
+                    "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore)", []
+                ).append(shown)
                 continue
         local = any("emptyDir" in volume for volume in dig(pod, "spec", "volumes", default=[]))
         if local and not finished and not rules.delete_emptydir_data:
@@ -76,9 +78,9 @@ async def choose_pods(env: Env, pods: list[Object], rules: DrainRules) -> Choice
             continue
         if owner is None and not finished:
             if not rules.force:
-                errors.setdefault(
-                    "cannot delete Pods that declare no controller (use --force to override)", []
-                ).append(shown)
+                errors.setdefault("cannot delete Pods that declare no controller (use --force to override)", []).append(
+                    shown
+                )
                 continue
             warnings.setdefault("deleting Pods that declare no controller", []).append(shown)
         evict.append(pod)

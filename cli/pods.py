@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from cli.env import Env
 from cli.errors import CliError, Object
 from cli.objects import annotations_of, dig, label_selector_text, name_of, selector_text
-from cli.resources import Target, fetch, resolve
+from cli.resources import Target, fetch_one, resolve
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
 async def pod_for(env: Env, word: str, *, timeout: float = 60.0, announce: bool = False) -> Object:
     """One pod for `NAME` or `TYPE/NAME`; for an owner, its readiest pod, waited for up to `timeout` seconds."""
-    target = (await resolve(env, (word,), default_type="pods", need_name=True) if "/" in word
-              else await resolve(env, ("pods", word)))[0]
-    found = [item async for item in fetch(env, target)][0]
+    target = (
+        await resolve(env, (word,), default_type="pods", need_name=True)
+        if "/" in word
+        else await resolve(env, ("pods", word))
+    )[0]
+    found = await fetch_one(env, target)
     if target.mapping.kind == "Pod":
         return found.object or {}
     try:

@@ -63,7 +63,9 @@ async def resolve(
     """
     if filenames:
         if args:
-            raise UsageError("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well")
+            raise UsageError(
+                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well"
+            )
         if selector and need_name:
             raise CliError("selectors may not be provided together with -f")
         return await from_files(env, filenames, recursive=recursive, all_namespaces=all_namespaces)
@@ -86,15 +88,15 @@ async def resolve(
             raise CliError("a resource cannot be retrieved by name across all namespaces")
         if select_all:
             raise CliError("setting 'all' parameter but found a non empty selector. ")
-        return [Target(mapping, namespace if mapping.namespaced else "", name) for mapping in mappings for name in names]
+        return [
+            Target(mapping, namespace if mapping.namespaced else "", name) for mapping in mappings for name in names
+        ]
     if need_name and not selector and not select_all:
         raise CliError("resource(s) were provided, but no name was specified")
     return [Target(mapping, namespace if mapping.namespaced else "") for mapping in mappings]
 
 
-async def _pairs(
-    env: Env, args: Sequence[str], namespace: str, default_type: str, *, selector: str
-) -> list[Target]:
+async def _pairs(env: Env, args: Sequence[str], namespace: str, default_type: str, *, selector: str) -> list[Target]:
     targets: list[Target] = []
     for arg in args:
         kind, slash, name = arg.partition("/")
@@ -108,8 +110,11 @@ async def _pairs(
                     "'pykubectl get resource resource/<resource_name>'"
                 )
         if "/" in name or not kind or not name:
-            raise CliError(f"arguments in resource/name form may not have more than one slash: {arg}" if "/" in name else
-                           f'arguments in resource/name form must have a single resource and name: "{arg}"')
+            raise CliError(
+                f"arguments in resource/name form may not have more than one slash: {arg}"
+                if "/" in name
+                else f'arguments in resource/name form must have a single resource and name: "{arg}"'
+            )
         if selector:
             raise CliError("name cannot be provided when a selector is specified")
         if not namespace:
@@ -121,7 +126,7 @@ async def _pairs(
 
 async def _mappings(env: Env, word: str) -> list[Mapping]:
     if not word:
-        raise CliError("the server doesn't have a resource type \"\"")
+        raise CliError('the server doesn\'t have a resource type ""')
     members = await env.discovery.category(word.lower())
     return members or [await env.discovery.find(word)]
 
@@ -221,6 +226,9 @@ async def single(env: Env, args: Sequence[str], *, default_type: str = "") -> Ta
     targets = await resolve(env, args, default_type=default_type, need_name=True)
     if len(targets) != 1:
         raise CliError(f"expected one resource, got {len(targets)}")
-    async for found in fetch(env, targets[0]):
-        return found
-    raise CliError("no resource found")
+    return await fetch_one(env, targets[0])
+
+
+async def fetch_one(env: Env, target: Target) -> Target:
+    """A named target with its object."""
+    return replace(target, object=await env.client.get(target.path))

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -117,7 +118,7 @@ class Client:
         accept: str = JSON,
         timeout: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A response whose body the caller reads. Raises `ApiError` for 400 and above, `ConnectionFailed` without one."""
+        """A response to read. Raises `ApiError` for 400 and above, `ConnectionFailed` where there is none."""
         from multidict import CIMultiDict
         from yarl import URL
 
@@ -215,7 +216,7 @@ class Client:
             print(f"{title}: {text[:limit]}{cut}", file=sys.stderr)
 
 
-class translated:  # noqa: N801 - reads as a statement: `with translated(server):`
+class translated:
     """Turns aiohttp's connection failures into one line that says what to do."""
 
     def __init__(self, server: str, limit: float | None) -> None:
@@ -315,26 +316,26 @@ def load_client_certificate(context: ssl.SSLContext, config: RestConfig) -> None
         key = as_file(config.key_file, config.key_data) or cert
         context.load_cert_chain(cert, key)
     except FileNotFoundError as problem:
-        missing = next((path for path in (config.cert_file, config.key_file) if path and not os.path.exists(path)), "")
+        missing = next((path for path in (config.cert_file, config.key_file) if path and not Path(path).exists()), "")
         raise CliError(f"unable to read client certificate {missing}: no such file or directory") from problem
     except ssl.SSLError as problem:
         raise CliError("tls: the client certificate and its key do not fit together or are not PEM") from problem
     finally:
         for name in made:
-            os.unlink(name)
+            Path(name).unlink()
 
 
 def proxy_for(config: RestConfig) -> str | None:
     """The kubeconfig's proxy, else the environment's, unless NO_PROXY covers the server."""
     if config.proxy_url:
         return config.proxy_url
-    from urllib.request import getproxies_environment, proxy_bypass_environment
+    from urllib import request
 
     parts = urlsplit(config.server)
-    proxies = getproxies_environment()
+    proxies = request.getproxies_environment()
     if parts.hostname in ("localhost", "127.0.0.1", "::1") or not proxies.get(parts.scheme):
         return None
-    if proxy_bypass_environment(parts.netloc, proxies):
+    if request.proxy_bypass_environment(parts.netloc, proxies):  # type: ignore[attr-defined]
         return None
     return proxies[parts.scheme]
 

@@ -63,7 +63,7 @@ def choose(found: list[Revision], wanted: int) -> Revision:
         for one in found:
             if one.number == wanted:
                 return one
-        raise CliError("unable to find specified revision %d in history" % wanted)
+        raise CliError(f"unable to find specified revision {wanted} in history")
     if len(found) < 2:
         raise CliError("no rollout history found" if not found else "no last revision to roll back to")
     return found[-2]

@@ -17,11 +17,13 @@ def progress(obj: Object, kind: str, revision: int = 0) -> Progress:
         return _daemon_set(obj)
     if kind == "StatefulSet":
         return _stateful_set(obj)
-    raise CliError(f'no status viewer has been implemented for {kind}')
+    raise CliError(f"no status viewer has been implemented for {kind}")
 
 
 def _observed(obj: Object) -> bool:
-    return int(dig(obj, "status", "observedGeneration", default=0)) >= int(dig(obj, "metadata", "generation", default=0))
+    return int(dig(obj, "status", "observedGeneration", default=0)) >= int(
+        dig(obj, "metadata", "generation", default=0)
+    )
 
 
 def _deployment(obj: Object, revision: int) -> Progress:
@@ -79,7 +81,9 @@ def _stateful_set(obj: Object) -> Progress:
     partition = dig(obj, "spec", "updateStrategy", "rollingUpdate", "partition", default=0)
     if partition:
         if updated < wanted - partition:
-            text = f"Waiting for partitioned roll out to finish: {updated} out of {wanted - partition} new pods have been"
+            text = (
+                f"Waiting for partitioned roll out to finish: {updated} out of {wanted - partition} new pods have been"
+            )
             return f"{text} updated...\n", False
         return f"partitioned roll out complete: {updated} new pods have been updated...\n", True
     if status.get("updateRevision") != status.get("currentRevision"):

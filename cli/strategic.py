@@ -1,9 +1,9 @@
 """Makes strategic merge patches: what must be sent so that the live object becomes what the manifest says.
 
-Three-way, as `apply` needs it: the manifest against the live object tells additions and changes, the last applied manifest
-against the new one tells deletions. The directives (`$patch`, `$setElementOrder/...`, `$deleteFromPrimitiveList/...`,
-`$retainKeys`) are those of the strategic merge patch of the Kubernetes API conventions. Merge keys come from the generated
-metadata of `api`, for the one type at hand.
+Three-way, as `apply` needs it: the manifest against the live object tells additions and changes, the last applied
+manifest against the new one tells deletions. The directives (`$patch`, `$setElementOrder/...`,
+`$deleteFromPrimitiveList/...`, `$retainKeys`) are those of the strategic merge patch of the Kubernetes API conventions. Merge keys come from the
+generated metadata of `api`, for the one type at hand.
 """
 
 from __future__ import annotations
@@ -178,9 +178,7 @@ def _map_field(key: str, before: Object, after: Object, patch: Object, node: Nod
         patch[key] = inner
 
 
-def _list_field(
-    key: str, before: list[Any], after: list[Any], patch: Object, node: Node | None, mode: _Mode
-) -> None:
+def _list_field(key: str, before: list[Any], after: list[Any], patch: Object, node: Node | None, mode: _Mode) -> None:
     child, strategies, merge_key = _field(node, key)
     if MERGE not in strategies:
         if mode.changes and not same(before, after):

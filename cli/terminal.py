@@ -35,7 +35,7 @@ def raw_mode(wanted: bool) -> Iterator[None]:
 
 
 async def standard_input() -> AsyncIterator[bytes]:
-    """Chunks of standard input. Read on a daemon thread: pipes, files and terminals alike, and exit never waits for it."""
+    """Chunks of standard input, read on a daemon thread: works for pipes, files and terminals, never delays exit."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[bytes] = asyncio.Queue(maxsize=8)
 

@@ -1,4 +1,4 @@
-"""What every changing command does alike: dry runs, field managers, create-or-print, and the line that says what happened."""
+"""What every changing command does alike: dry runs, field managers, and the line that says what happened."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def dry_run_option(function: Any) -> Any:
 
 
 def output_option(function: Any) -> Any:
-    return option("-o", "--output", help="Output format: json, yaml, name, jsonpath=..., jsonpath-as-json, jsonpath-file.")(
-        function
-    )
+    return option(
+        "-o", "--output", help="Output format: json, yaml, name, jsonpath=..., jsonpath-as-json, jsonpath-file."
+    )(function)
 
 
 def filename_options(function: Any) -> Any:
@@ -38,9 +38,9 @@ def filename_options(function: Any) -> Any:
 
 
 def selector_option(function: Any) -> Any:
-    return option("-l", "--selector", help="Selector (label query) to filter on, supports '=', '==', '!=', 'in', 'notin'.")(
-        function
-    )
+    return option(
+        "-l", "--selector", help="Selector (label query) to filter on, supports '=', '==', '!=', 'in', 'notin'."
+    )(function)
 
 
 class Writer:
@@ -157,10 +157,9 @@ async def create_generated(
     writer = Writer(env, dry_run=dry_run, output=output, manager=manager, validate=validate)
     mapping = builtin_mapping(obj)
     namespace = ""
-    if mapping.namespaced:
-        if env.namespace_given or not writer.client_only:
-            namespace = namespace_of(obj) or env.namespace
-            obj.setdefault("metadata", {}).setdefault("namespace", namespace)
+    if mapping.namespaced and (env.namespace_given or not writer.client_only):
+        namespace = namespace_of(obj) or env.namespace
+        obj.setdefault("metadata", {}).setdefault("namespace", namespace)
     if save_config:
         obj = with_last_applied(obj)
     made = await writer.create(Target(mapping, namespace, name_of(obj)), obj)
@@ -198,9 +197,7 @@ def builtin_mapping(obj: Object) -> Mapping:
     return Mapping(group, version, plural, kind, namespaced, singular=kind.lower())
 
 
-async def each(
-    targets: list[Target], action: Callable[[Target], Any], *, verb: str = ""
-) -> None:
+async def each(targets: list[Target], action: Callable[[Target], Any], *, verb: str = "") -> None:
     """Runs an async action on every target; failures are collected and raised at the end."""
     problems: list[Exception] = []
     for target in targets:

@@ -19,8 +19,8 @@ from cli.writing import Writer, dry_run_option, filename_options, output_option,
     "apply",
     usage="-f FILENAME",
     help="""
-    Apply a configuration to a resource by file name or stdin. The resource name must be specified. This resource will be
-    created if it doesn't exist yet. To use 'apply', always create the resource initially with either 'apply' or
+    Apply a configuration to a resource by file name or stdin. The resource name must be specified. This resource will
+    be created if it doesn't exist yet. To use 'apply', always create the resource initially with either 'apply' or
     'create --save-config'.
 
     JSON and YAML formats are accepted.
@@ -49,12 +49,14 @@ from cli.writing import Writer, dry_run_option, filename_options, output_option,
 @flag("--overwrite", default=True, help="Resolve conflicts between the modified and live configuration by overwriting.")
 @selector_option
 @flag("--server-side", help="If true, apply runs in the server instead of the client.")
-@option("--validate", bare="strict", default="strict", help='Must be one of: strict (or true), warn, ignore (or false).')
+@option(
+    "--validate", bare="strict", default="strict", help="Must be one of: strict (or true), warn, ignore (or false)."
+)
 @flag("--wait", help="If true, wait for resources to be gone before returning.")
 async def command(
     env: Env,
     args: tuple[str, ...],
-    all: bool,  # noqa: A002
+    all: bool,
     dry_run: str,
     field_manager: str,
     filename: tuple[str, ...],
@@ -68,7 +70,11 @@ async def command(
     validate: str,
     wait: bool,
 ) -> None:
-    if args and args[0] in ("view-last-applied", "set-last-applied") and not (args[0] == "view-last-applied" and filename):
+    if (
+        args
+        and args[0] in ("view-last-applied", "set-last-applied")
+        and not (args[0] == "view-last-applied" and filename)
+    ):
         await _last_applied(env, args, filename, output)
         return
     if args:

@@ -39,8 +39,11 @@ async def command(
     tty: bool,
 ) -> None:
     if len(args) != 1:
-        raise UsageError("at least 1 argument is required for attach" if not args else
-                         f"expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {len(args)}: {list(args)}")
+        raise UsageError(
+            "at least 1 argument is required for attach"
+            if not args
+            else f"expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {len(args)}: {list(args)}"
+        )
     pod = await pod_for(env, args[0], timeout=parse_duration(pod_running_timeout))
     chosen = choose_container(env, pod, container, quiet=quiet)
     await attach_to(env, pod, chosen, stdin=stdin, tty=tty, quiet=quiet)
@@ -50,7 +53,7 @@ async def attach_to(env: Env, pod: Object, container: str, *, stdin: bool, tty: 
     phase = dig(pod, "status", "phase")
     if phase in ("Succeeded", "Failed"):
         raise CliError(f"cannot attach a container in a completed pod; current phase is {phase}")
-    declared = next((c for c in dig(pod, "spec", "containers", default=[]) if c["name"] == container), {})
+    declared: Object = next((c for c in dig(pod, "spec", "containers", default=[]) if c["name"] == container), {})
     if tty and not declared.get("tty"):
         env.err(f"error: Unable to use a TTY - container {container} did not allocate one")
         tty = False

@@ -120,8 +120,9 @@ async def whoami(env: Env, args: tuple[str, ...], **params: Any) -> None:
         answer = await env.client.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=body)
     except ApiError as problem:
         if problem.reason == "Forbidden":
-            raise CliError("the selfsubjectreviews API is not enabled in the cluster or you do not have permission to "
-                           "call it") from problem
+            raise CliError(
+                "the selfsubjectreviews API is not enabled in the cluster or you do not have permission to call it"
+            ) from problem
         raise
     if params["output"]:
         from cli.printers.objects import render

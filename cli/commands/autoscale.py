@@ -15,7 +15,7 @@ from cli.writing import create_generated, dry_run_option, filename_options, outp
 @declare(
     "autoscale",
     usage="(-f FILENAME | TYPE NAME | TYPE/NAME) [--min=MINPODS] --max=MAXPODS [--cpu-percent=CPU]",
-    help="Creates an autoscaler that automatically chooses and sets the number of pods that run in a Kubernetes cluster.",
+    help="Creates an autoscaler that automatically chooses and sets the number of pods that run in the cluster.",
     examples="""
     # Auto scale a deployment "foo", with the number of pods between 2 and 10
     kubectl autoscale deployment foo --min=2 --max=10
@@ -34,9 +34,12 @@ from cli.writing import create_generated, dry_run_option, filename_options, outp
 @output_option
 async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
     if params["maximum"] < 1:
-        raise CliError("--max=MAXPODS is required and must be at least 1, max: %d" % params["maximum"])
+        raise CliError(f"--max=MAXPODS is required and must be at least 1, max: {params['maximum']}")
     if params["maximum"] < params["minimum"]:
-        raise CliError(f"--max=MAXPODS must be larger or equal to --min=MINPODS, max: {params['maximum']}, min: {params['minimum']}")
+        raise CliError(
+            f"--max=MAXPODS must be larger or equal to --min=MINPODS, max: {params['maximum']}, "
+            f"min: {params['minimum']}"
+        )
     targets = await resolve(
         env, args, filenames=params["filename"], recursive=params["recursive"], need_name=not params["filename"]
     )

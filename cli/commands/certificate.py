@@ -36,7 +36,7 @@ def _verb(name: str, condition: str, done: str, about: str) -> None:
                 have = status.setdefault("conditions", [])
                 other = "Denied" if condition == "Approved" else "Approved"
                 if any(item.get("type") == other for item in have):
-                    raise CliError(f"certificate signing request \"{target.name}\" is already {other.lower()}")
+                    raise CliError(f'certificate signing request "{target.name}" is already {other.lower()}')
                 if any(item.get("type") == condition for item in have) and not params["force"]:
                     break
                 status["conditions"] = [item for item in have if item.get("type") != condition] + [

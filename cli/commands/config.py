@@ -34,7 +34,9 @@ def _one(args: tuple[str, ...], what: str) -> str:
     return args[0]
 
 
-@declare("view", usage="[flags]", help="Display merged kubeconfig settings or a specified kubeconfig file.", group=command)
+@declare(
+    "view", usage="[flags]", help="Display merged kubeconfig settings or a specified kubeconfig file.", group=command
+)
 @flag("--flatten", help="Flatten the resulting kubeconfig file into self-contained output.")
 @flag("--merge", default=True, help="Merge the full hierarchy of kubeconfig files.")
 @flag("--minify", help="Remove all information not used by current-context from the output.")
@@ -112,7 +114,7 @@ def get_contexts(env: Env, args: tuple[str, ...], no_headers: bool, output: str)
         for name in names:
             env.out(name)
     elif output:
-        raise CliError(f'output must be one of \'name\' or \'\': {output}')
+        raise CliError(f"output must be one of 'name' or '': {output}")
     else:
         rows = [] if no_headers else ["CURRENT\tNAME\tCLUSTER\tAUTHINFO\tNAMESPACE"]
         for name in names:
@@ -250,7 +252,8 @@ def set_credentials(env: Env, args: tuple[str, ...], **params: Any) -> None:
             "apiVersion": params["exec_api_version"] or "client.authentication.k8s.io/v1",
             "command": params["exec_command"],
             "args": list(params["exec_arg"]) or None,
-            "env": [{"name": k, "value": v} for k, _, v in (text.partition("=") for text in params["exec_env"])] or None,
+            "env": [{"name": k, "value": v} for k, _, v in (text.partition("=") for text in params["exec_env"])]
+            or None,
             "interactiveMode": "IfAvailable",
             "provideClusterInfo": False,
         }
@@ -283,7 +286,10 @@ def _delete(name: str, section: str, word: str) -> None:
             shown = config.default_file
             raise CliError(f"cannot delete {word} {entry}, not in {shown}")
         if section == "contexts" and config.current_context == entry:
-            env.err('warning: this removed your active context, use "pykubectl config use-context" to select a different one')
+            env.err(
+                'warning: this removed your active context, use "pykubectl config use-context" to select a '
+                "different one"
+            )
         config.delete_entry(section, entry)
         config.save()
         env.out(f"deleted {word} {entry} from {where}")
@@ -294,7 +300,9 @@ _delete("delete-cluster", "clusters", "cluster")
 _delete("delete-user", "users", "user")
 
 
-@declare("rename-context", usage="CONTEXT_NAME NEW_NAME", help="Rename a context from the kubeconfig file.", group=command)
+@declare(
+    "rename-context", usage="CONTEXT_NAME NEW_NAME", help="Rename a context from the kubeconfig file.", group=command
+)
 def rename_context(env: Env, args: tuple[str, ...]) -> None:
     if len(args) != 2:
         raise UsageError("rename-context needs CONTEXT_NAME and NEW_NAME")
@@ -304,7 +312,9 @@ def rename_context(env: Env, args: tuple[str, ...]) -> None:
     if old not in contexts:
         raise CliError(f'cannot rename the context "{old}", it\'s not in {config.default_file}')
     if new in contexts:
-        raise CliError(f'cannot rename the context "{old}", the context "{new}" already exists in {config.default_file}')
+        raise CliError(
+            f'cannot rename the context "{old}", the context "{new}" already exists in {config.default_file}'
+        )
     current = config.current_context
     for _, doc in config.files:
         for row in doc.get("contexts") or []:
@@ -325,7 +335,9 @@ def unset(env: Env, args: tuple[str, ...]) -> None:
     env.out(f'Property "{name}" unset.')
 
 
-@declare("set", usage="PROPERTY_NAME PROPERTY_VALUE", help="Set an individual value in a kubeconfig file.", group=command)
+@declare(
+    "set", usage="PROPERTY_NAME PROPERTY_VALUE", help="Set an individual value in a kubeconfig file.", group=command
+)
 def set_value(env: Env, args: tuple[str, ...]) -> None:
     if len(args) != 2:
         raise UsageError("set needs PROPERTY_NAME and PROPERTY_VALUE")

@@ -118,11 +118,16 @@ async def _upload(env: Env, source: Place, target: Place, container: str, *, pre
         stderr=errors.extend,
     )
     if code:
-        raise CliError(f"{errors.decode(errors='replace').strip()}\ncommand terminated with exit code {code}", prefix="")
+        raise CliError(
+            f"{errors.decode(errors='replace').strip()}\ncommand terminated with exit code {code}", prefix=""
+        )
 
 
 async def _is_directory(env: Env, path: str, container: str, remote: str) -> bool:
-    query = {**stream_query(container, stdin=False, stdout=True, stderr=True, tty=False), "command": ["test", "-d", remote]}
+    query = {
+        **stream_query(container, stdin=False, stdout=True, stderr=True, tty=False),
+        "command": ["test", "-d", remote],
+    }
     try:
         return await run(env.client, path, query, stdout=lambda data: None, stderr=lambda data: None) == 0
     except CliError:

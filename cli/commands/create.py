@@ -22,7 +22,6 @@ from cli.writing import (
     with_last_applied,
 )
 
-
 ALIASES = {
     "ns": "namespace",
     "cm": "configmap",
@@ -57,9 +56,11 @@ class CreateGroup(Group):
 @option("--raw", help="Raw URI to POST to the server. Uses the transport specified by the kubeconfig file.")
 @flag("--save-config", help="If true, the configuration of current object will be saved in its annotation.")
 @selector_option
-@option("--validate", bare="strict", default="strict", help="Must be one of: strict (or true), warn, ignore (or false).")
+@option(
+    "--validate", bare="strict", default="strict", help="Must be one of: strict (or true), warn, ignore (or false)."
+)
 @click.pass_context
-def command(ctx: click.Context, **params: Any) -> None:
+def command(ctx: click.Context, /, **params: Any) -> None:
     if ctx.invoked_subcommand is None:
         execute(Env(ctx.ensure_object(dict), command_path=ctx.command_path), _from_files, **params)
 

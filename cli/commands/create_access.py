@@ -20,7 +20,11 @@ def add_to(parent: click.Group) -> None:
         parent.add_command(one)
 
 
-@declare("serviceaccount", usage="NAME", help="Create a service account with the specified name.", )
+@declare(
+    "serviceaccount",
+    usage="NAME",
+    help="Create a service account with the specified name.",
+)
 @generator_options
 async def serviceaccount(env: Env, args: tuple[str, ...], **params: Any) -> None:
     obj = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": one_name(args, "serviceaccount")}}
@@ -165,8 +169,11 @@ def subject_options(function: Any) -> Any:
 def _binding(kind: str, name: str, params: dict[str, Any]) -> Object:
     role_name, cluster_role = params.get("role") or "", params["clusterrole"]
     if bool(role_name) == bool(cluster_role):
-        raise CliError("exactly one of clusterrole or role must be specified" if kind == "RoleBinding"
-                       else 'required flag(s) "clusterrole" not set')
+        raise CliError(
+            "exactly one of clusterrole or role must be specified"
+            if kind == "RoleBinding"
+            else 'required flag(s) "clusterrole" not set'
+        )
     subjects: list[Object] = []
     for subject_kind, key in (("User", "users"), ("Group", "group")):
         for one in split_list(params[key]):
@@ -204,7 +211,8 @@ async def rolebinding(env: Env, args: tuple[str, ...], **params: Any) -> None:
 
 @declare(
     "clusterrolebinding",
-    usage="NAME --clusterrole=NAME [--user=username] [--group=groupname] [--serviceaccount=namespace:serviceaccountname]",
+    usage="NAME --clusterrole=NAME [--user=username] [--group=groupname] "
+    "[--serviceaccount=namespace:serviceaccountname]",
     help="Create a cluster role binding for a particular cluster role.",
 )
 @generator_options

@@ -28,7 +28,9 @@ def add_to(parent: click.Group) -> None:
 def source_options(function: Any) -> Any:
     for decorate in (
         option("--from-literal", multiple=True, help="A key and literal value to insert (i.e. mykey=somevalue)."),
-        option("--from-file", multiple=True, help="A file ([key=]path), or a directory of files with valid keys as names."),
+        option(
+            "--from-file", multiple=True, help="A file ([key=]path), or a directory of files with valid keys as names."
+        ),
         option("--from-env-file", multiple=True, help="A file of key=val pairs (i.e. a Docker .env file)."),
         flag("--append-hash", help="Append a hash of the content to its name."),
     ):
@@ -46,18 +48,23 @@ def collect(params: dict[str, Any], what: str) -> dict[str, bytes]:
         if not _KEY.fullmatch(key) or key in (".", "..") or key.startswith(".."):
             raise CliError(
                 f'"{key}" is not valid key name for a {what}: a valid config key must consist of alphanumeric '
-                "characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation "
-                "is '[-._a-zA-Z0-9]+')"
+                "characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for "
+                "validation is '[-._a-zA-Z0-9]+')"
             )
         if key in out:
-            raise CliError(f"cannot add key \"{key}\", another key by that name already exists in Data for {what}")
+            raise CliError(f'cannot add key "{key}", another key by that name already exists in Data for {what}')
         out[key] = value
 
     for literal in params["from_literal"]:
         key, equals, value = literal.partition("=")
         if not equals or not key:
             raise CliError(f"invalid literal source {literal}, expected key=value")
-        put(key, value.strip("'\"").encode() if value[:1] == value[-1:] and value[:1] in "'\"" and len(value) > 1 else value.encode())
+        put(
+            key,
+            value.strip("'\"").encode()
+            if value[:1] == value[-1:] and value[:1] in "'\"" and len(value) > 1
+            else value.encode(),
+        )
     for source in params["from_file"]:
         key, equals, path = source.partition("=")
         if not equals:
@@ -130,7 +137,8 @@ async def configmap(env: Env, args: tuple[str, ...], **params: Any) -> None:
     content = {**({"data": data} if data else {}), **({"binaryData": binary} if binary else {})}
     obj: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, **content}
     if params["append_hash"]:
-        obj["metadata"]["name"] = f"{name}-{_hash({'kind': 'ConfigMap', 'name': name, 'data': data or '', **({'binaryData': binary} if binary else {})})}"
+        hashed = {"kind": "ConfigMap", "name": name, "data": data or "", **({"binaryData": binary} if binary else {})}
+        obj["metadata"]["name"] = f"{name}-{_hash(hashed)}"
     await finish(env, obj, params)
 
 
@@ -160,7 +168,12 @@ async def generic(env: Env, args: tuple[str, ...], **params: Any) -> None:
 async def _secret(env: Env, name: str, data: dict[str, str], kind: str, params: dict[str, Any]) -> None:
     if params["append_hash"]:
         name = f"{name}-{_hash({'kind': 'Secret', 'type': kind, 'name': name, 'data': data or ''})}"
-    obj = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, **prune({"data": data or None, "type": kind})}
+    obj = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name},
+        **prune({"data": data or None, "type": kind}),
+    }
     await finish(env, obj, params)
 
 
@@ -183,8 +196,10 @@ async def tls(env: Env, args: tuple[str, ...], **params: Any) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(params["cert"], params["key"])
     except ssl.SSLError as problem:
-        words = "tls: private key does not match public key" if "MISMATCH" in str(problem).upper() else (
-            "tls: failed to find any PEM data in certificate input"
+        words = (
+            "tls: private key does not match public key"
+            if "MISMATCH" in str(problem).upper()
+            else ("tls: failed to find any PEM data in certificate input")
         )
         raise CliError(words) from problem
     data = {"tls.crt": base64.b64encode(pair[0]).decode(), "tls.key": base64.b64encode(pair[1]).decode()}

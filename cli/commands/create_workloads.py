@@ -219,7 +219,9 @@ def _backend(service_name: str, port: str = "80") -> Object:
     return {"service": {"name": service_name, "port": {"number" if isinstance(number, int) else "name": number}}}
 
 
-@declare("quota", usage="NAME [--hard=key1=value1,key2=value2] [--scopes=Scope1,Scope2]", help="Create a resource quota.")
+@declare(
+    "quota", usage="NAME [--hard=key1=value1,key2=value2] [--scopes=Scope1,Scope2]", help="Create a resource quota."
+)
 @generator_options
 @option("--hard", help="A comma-delimited set of resource=quantity pairs that define a hard limit.")
 @option("--scopes", help="A comma-delimited set of quota scopes that must all match each object tracked by the quota.")
@@ -262,8 +264,11 @@ async def poddisruptionbudget(env: Env, args: tuple[str, ...], **params: Any) ->
     if not params["selector"]:
         raise CliError("a selector must be specified")
     if bool(params["max_unavailable"]) == bool(params["min_available"]):
-        raise CliError("min-available and max-unavailable cannot be both specified" if params["min_available"]
-                       else "one of min-available or max-unavailable must be specified")
+        raise CliError(
+            "min-available and max-unavailable cannot be both specified"
+            if params["min_available"]
+            else "one of min-available or max-unavailable must be specified"
+        )
     key = "minAvailable" if params["min_available"] else "maxUnavailable"
     amount = params["min_available"] or params["max_unavailable"]
     spec = {key: int_or_text(amount), "selector": {"matchLabels": split_pairs((params["selector"],))}}
@@ -283,7 +288,12 @@ def _service_port(text: str) -> Object:
     port, _, target = text.partition(":")
     if not port.isdigit():
         raise CliError(f"invalid port value: {text}")
-    return {"name": text.replace(":", "-"), "port": int(port), "protocol": "TCP", "targetPort": int_or_text(target or port)}
+    return {
+        "name": text.replace(":", "-"),
+        "port": int(port),
+        "protocol": "TCP",
+        "targetPort": int_or_text(target or port),
+    }
 
 
 def _make_service(name: str, kind: str, params: dict[str, Any], **more: Any) -> Object:
@@ -333,7 +343,9 @@ async def loadbalancer(env: Env, args: tuple[str, ...], **params: Any) -> None:
     await finish(env, _make_service(one_name(args, "service"), "LoadBalancer", params), params)
 
 
-@declare("externalname", usage="NAME --external-name external.name", help="Create an ExternalName service.", group=service)
+@declare(
+    "externalname", usage="NAME --external-name external.name", help="Create an ExternalName service.", group=service
+)
 @generator_options
 @option("--external-name", help="External name of service.")
 @_tcp

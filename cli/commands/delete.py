@@ -54,7 +54,9 @@ CASCADES = {
 @option("--field-selector", help="Selector (field query) to filter on, supports '=', '==', and '!='.")
 @filename_options
 @flag("--force", help="If true, immediately remove resources from API and bypass graceful deletion.")
-@option("--grace-period", type=int, default=-1, help="Period of time in seconds given to the resource to end gracefully.")
+@option(
+    "--grace-period", type=int, default=-1, help="Period of time in seconds given to the resource to end gracefully."
+)
 @flag("--ignore-not-found", help='Treat "resource not found" as a successful delete.')
 @flag("--now", help="If true, resources are signaled for immediate shutdown (same as --grace-period=1).")
 @option("-o", "--output", help='Output mode. Use "-o name" for shorter output (resource/name).')
@@ -65,7 +67,7 @@ CASCADES = {
 async def command(
     env: Env,
     args: tuple[str, ...],
-    all: bool,  # noqa: A002
+    all: bool,
     all_namespaces: bool,
     cascade: str,
     dry_run: str,
@@ -137,7 +139,7 @@ async def command(
         output=output,
         dry_run=dry_run,
         ignore_not_found=ignore_not_found or (by_list and not filename),
-        wait=wait and not dry_run.strip("none"),
+        wait=wait and dry_run in ("", "none"),
         timeout=parse_duration(timeout),
     )
 
@@ -174,9 +176,7 @@ async def _delete(
         else:
             env.out(f'{target.mapping.display} "{target.name}" {word}{suffix}')
         pending.append((target, _uid(answer)))
-    if not count and not problems and not ignore_not_found:
-        env.out("No resources found")
-    elif not count and not problems and not output and not any(target.name for target in targets):
+    if not count and not problems:
         env.out("No resources found")
     if wait and pending:
         import sys

@@ -54,8 +54,10 @@ async def command(
     show_events: bool,
 ) -> None:
     if not args and not filename:
-        raise UsageError("You must specify the type of resource to describe. Use \"pykubectl api-resources\" for a complete "
-                         "list of supported resources.")
+        raise UsageError(
+            'You must specify the type of resource to describe. Use "pykubectl api-resources" for a complete '
+            "list of supported resources."
+        )
     targets = await resolve(
         env, args, filenames=filename, recursive=recursive, all_namespaces=all_namespaces, selector=selector
     )

@@ -37,7 +37,9 @@ from cli.writing import Writer, filename_options, selector_option, with_last_app
     cat service.yaml | kubectl diff -f -
     """,
 )
-@option("--field-manager", default="kubectl-client-side-apply", help="Name of the manager used to track field ownership.")
+@option(
+    "--field-manager", default="kubectl-client-side-apply", help="Name of the manager used to track field ownership."
+)
 @filename_options
 @flag("--force-conflicts", help="With --server-side, take over fields of other managers.")
 @selector_option
@@ -103,7 +105,7 @@ def _run(folder: str) -> int:
     try:
         done = subprocess.run([*words, f"{folder}/LIVE", f"{folder}/MERGED"], check=False)
     except OSError as problem:
-        raise CliError(f"failed to run \"{words[0]}\": {problem.strerror}", code=2) from problem
+        raise CliError(f'failed to run "{words[0]}": {problem.strerror}', code=2) from problem
     return done.returncode
 
 

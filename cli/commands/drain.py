@@ -36,14 +36,18 @@ from cli.writing import Writer, dry_run_option, raise_all, selector_option
 )
 @option("--chunk-size", type=int, default=500, help="Return large lists in chunks. Pass 0 to disable.")
 @flag("--delete-emptydir-data", help="Continue even if there are pods using emptyDir (their data will be deleted).")
-@flag("--disable-eviction", help="Force drain to use delete, even if eviction is supported. Bypasses disruption budgets.")
+@flag(
+    "--disable-eviction", help="Force drain to use delete, even if eviction is supported. Bypasses disruption budgets."
+)
 @dry_run_option
 @flag("--force", help="Continue even if there are pods that do not declare a controller.")
 @option("--grace-period", type=int, default=-1, help="Seconds given to each pod to end gracefully. Negative: its own.")
 @flag("--ignore-daemonsets", help="Ignore DaemonSet-managed pods.")
 @option("--pod-selector", help="Label selector to filter pods on the node.")
 @selector_option
-@option("--skip-wait-for-delete-timeout", type=int, default=0, help="Skip pods deleted for longer than this many seconds.")
+@option(
+    "--skip-wait-for-delete-timeout", type=int, default=0, help="Skip pods deleted for longer than this many seconds."
+)
 @option("--timeout", default="0s", help="The length of time to wait before giving up, zero means infinite.")
 async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
     if not args and not params["selector"]:
@@ -71,7 +75,10 @@ async def _drain(env: Env, writer: Writer, target: Target, params: dict[str, Any
     )
     choice = await choose_pods(env, pods, rules)
     if choice.errors:
-        env.err(f'error: unable to drain node "{target.name}" due to error: [{", ".join(choice.errors)}], continuing command...')
+        env.err(
+            f'error: unable to drain node "{target.name}" due to error: [{", ".join(choice.errors)}], '
+            "continuing command..."
+        )
         env.err(f"There are pending nodes to be drained:\n {target.name}")
         raise Errors([CliError(text, prefix="") for text in choice.errors])
     if choice.warnings:

@@ -78,7 +78,13 @@ async def command(
         live = target.object or {}
         shown = live if show_managed_fields else without_managed_fields(live)
         await _edit(
-            env, writer, target, shown, as_json=output == "json", output_patch=output_patch, subresource=subresource,
+            env,
+            writer,
+            target,
+            shown,
+            as_json=output == "json",
+            output_patch=output_patch,
+            subresource=subresource,
             save_config=save_config,
         )
 

@@ -81,5 +81,11 @@ def _header(everywhere: bool) -> str:
 def _row(event: Object, everywhere: bool) -> str:
     about = event.get("involvedObject") or {}
     message = str(event.get("message") or "").strip().split("\n")[0]
-    cells = [event_age(event), event.get("type", ""), event.get("reason", ""), f"{about.get('kind')}/{about.get('name')}", message]
+    cells = [
+        event_age(event),
+        event.get("type", ""),
+        event.get("reason", ""),
+        f"{about.get('kind')}/{about.get('name')}",
+        message,
+    ]
     return "\t".join([*([namespace_of(event)] if everywhere else []), *cells])

@@ -39,8 +39,12 @@ WIDTH = 80
 @flag("--recursive", help="When true, print the name of all the fields recursively.")
 async def command(env: Env, args: tuple[str, ...], api_version: str, output: str, recursive: bool) -> None:
     if len(args) != 1:
-        raise UsageError("You must specify the type of resource to explain. Use \"pykubectl api-resources\" for a complete "
-                         "list of supported resources." if not args else "We accept only this format: explain RESOURCE")
+        raise UsageError(
+            'You must specify the type of resource to explain. Use "pykubectl api-resources" for a complete '
+            "list of supported resources."
+            if not args
+            else "We accept only this format: explain RESOURCE"
+        )
     if output not in ("plaintext", ""):
         raise CliError(f"template does not exist: {output}")
     mapping, path = await _mapping(env, args[0].rstrip("."), api_version)
@@ -83,7 +87,7 @@ async def _document(env: Env, mapping: Mapping) -> Object:
         index = await env.client.get("/openapi/v3")
         url = ((index.get("paths") or {}).get(where) or {}).get("serverRelativeURL")
         if not url:
-            raise CliError(f"couldn't find resource for \"{mapping.api_version}, Kind={mapping.kind}\"")
+            raise CliError(f'couldn\'t find resource for "{mapping.api_version}, Kind={mapping.kind}"')
         return await env.client.get(url)
     except ApiError as problem:
         if problem.is_not_found:
@@ -94,7 +98,11 @@ async def _document(env: Env, mapping: Mapping) -> Object:
 def _find_kind(document: Object, mapping: Mapping) -> Object:
     for schema in ((document.get("components") or {}).get("schemas") or {}).values():
         for one in schema.get("x-kubernetes-group-version-kind") or []:
-            if (one.get("group", ""), one.get("version"), one.get("kind")) == (mapping.group, mapping.version, mapping.kind):
+            if (one.get("group", ""), one.get("version"), one.get("kind")) == (
+                mapping.group,
+                mapping.version,
+                mapping.kind,
+            ):
                 return dict(schema)
     raise CliError(f'couldn\'t find resource for "{mapping.api_version}, Kind={mapping.kind}"')
 
@@ -119,7 +127,9 @@ class _Trail:
         """Follows references; a description beside the reference wins."""
         inner = schema
         while True:
-            ref = inner.get("$ref") or next((one.get("$ref") for one in inner.get("allOf") or [] if one.get("$ref")), None)
+            ref = inner.get("$ref") or next(
+                (one.get("$ref") for one in inner.get("allOf") or [] if one.get("$ref")), None
+            )
             if not ref:
                 return inner
             inner = self.document["components"]["schemas"][ref.rsplit("/", 1)[-1]]

@@ -11,15 +11,15 @@ from cli.framework import option
 from cli.generators import int_or_text, prune, split_pairs
 from cli.objects import dig, labels_of
 from cli.resources import Target, fetch_all, resolve
-from cli.writing import create_generated, dry_run_option, filename_options, output_option, raise_all, selector_option
+from cli.writing import create_generated, dry_run_option, filename_options, output_option, raise_all
 
 EXPOSABLE = ("Deployment", "ReplicaSet", "ReplicationController", "Pod", "Service")
 
 
 @declare(
     "expose",
-    usage="(-f FILENAME | TYPE NAME) [--port=port] [--protocol=TCP|UDP|SCTP] [--target-port=number-or-name] [--name=name] "
-    "[--external-ip=external-ip-of-service] [--type=type]",
+    usage="(-f FILENAME | TYPE NAME) [--port=port] [--protocol=TCP|UDP|SCTP] [--target-port=number-or-name] "
+    "[--name=name] [--external-ip=external-ip-of-service] [--type=type]",
     help="""
     Expose a resource as a new Kubernetes service.
 
@@ -107,17 +107,24 @@ def _selector(target: Target, obj: Object) -> dict[str, str]:
     if kind == "Pod":
         labels = labels_of(obj)
         if not labels:
-            raise CliError("couldn't retrieve selectors via --selector flag or introspection: the pod has no labels and cannot be exposed")
+            raise CliError(
+                "couldn't retrieve selectors via --selector flag or introspection: the pod has no labels "
+                "and cannot be exposed"
+            )
         return labels
     selector = dig(obj, "spec", "selector", default={})
     if kind in ("Service", "ReplicationController"):
         if not selector:
-            raise CliError("couldn't retrieve selectors via --selector flag or introspection: invalid service: "
-                           "its selector is empty")
+            raise CliError(
+                "couldn't retrieve selectors via --selector flag or introspection: invalid service: "
+                "its selector is empty"
+            )
         return dict(selector)
     if selector.get("matchExpressions"):
-        raise CliError("couldn't retrieve selectors via --selector flag or introspection: couldn't convert expressions - "
-                       f"\"{selector['matchExpressions']}\" to map-based selector format")
+        raise CliError(
+            "couldn't retrieve selectors via --selector flag or introspection: couldn't convert expressions - "
+            f'"{selector["matchExpressions"]}" to map-based selector format'
+        )
     return dict(selector.get("matchLabels") or {})
 
 

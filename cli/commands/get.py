@@ -145,7 +145,8 @@ async def command(
         )
         raise UsageError(
             "Required resource not specified.\n"
-            'Use "pykubectl explain <resource>" for a detailed description of that resource (e.g. pykubectl explain pods).'
+            'Use "pykubectl explain <resource>" for a detailed description of that resource '
+            "(e.g. pykubectl explain pods)."
         )
     options = Options(
         output=output,
@@ -263,14 +264,9 @@ async def _structured(env: Env, args: Sequence[str], targets: Sequence[Target], 
             print_object(obj, "name", display=mapping.display)
     elif len(targets) == 1 and targets[0].name:
         for obj, mapping in found:
-            print_object(
-                obj, options.output, display=mapping.display, show_managed_fields=options.show_managed_fields
-            )
-    elif objects or not problems:
-        if not (options.ignore_not_found and not objects and all(target.name for target in targets)):
-            print_object(
-                as_list(objects), options.output, display="list", show_managed_fields=options.show_managed_fields
-            )
+            print_object(obj, options.output, display=mapping.display, show_managed_fields=options.show_managed_fields)
+    elif objects or not (problems or (options.ignore_not_found and all(target.name for target in targets))):
+        print_object(as_list(objects), options.output, display="list", show_managed_fields=options.show_managed_fields)
     _raise(problems)
 
 

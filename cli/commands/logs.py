@@ -14,11 +14,9 @@ from cli.framework import flag, option
 from cli.human import parse_duration
 from cli.objects import name_of, namespace_of
 from cli.pods import choose_container, container_names, matching_pods, pods_of
-from cli.resources import fetch, resolve
+from cli.resources import fetch_one, resolve
 
-USAGE = (
-    "logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]\nPOD or TYPE/NAME is a required argument for the logs command"
-)
+USAGE = "logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]\nPOD or TYPE/NAME is a required argument for the logs command"
 
 
 @dataclass
@@ -125,9 +123,7 @@ async def command(
         "limitBytes": limit_bytes or None,
         "insecureSkipTLSVerifyBackend": insecure_skip_tls_verify_backend or None,
     }
-    sources = await _sources(
-        env, args, container, selector=selector, all_containers=all_containers, all_pods=all_pods
-    )
+    sources = await _sources(env, args, container, selector=selector, all_containers=all_containers, all_pods=all_pods)
     prefix = prefix or all_pods
     if follow and len(sources) > 1:
         if len(sources) > max_log_requests:
@@ -153,7 +149,7 @@ async def _sources(
     else:
         words = (args[0],) if "/" in args[0] else ("pods", args[0])
         target = (await resolve(env, words))[0]
-        found = [item async for item in fetch(env, target)][0]
+        found = await fetch_one(env, target)
         pods = await pods_of(env, found)
         if not pods:
             raise CliError("timed out waiting for the condition")
@@ -200,4 +196,3 @@ async def _print(env: Env, source: Source, query: dict[str, Any], *, prefix: boo
         if not ignore_errors:
             raise
         env.err(f"error: {problem.message}")
-

@@ -12,5 +12,5 @@ def command(env: Env, args: tuple[str, ...]) -> None:
     env.out("The following options can be passed to any command:\n")
     for one in sorted(global_options(), key=lambda item: max(item.opts, key=len)):
         names = ", ".join(sorted(one.opts, key=len))
-        shown = "false" if one.is_flag else "[]" if one.multiple else "0" if "verbosity" == one.name else "''"
+        shown = "false" if one.is_flag else "[]" if one.multiple else "0" if one.name == "verbosity" else "''"
         env.out(f"    {names}={shown}:\n\t{one.help}\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cli.env import Env
 from cli.errors import CliError, UsageError
@@ -24,7 +24,7 @@ from cli.writing import Writer, dry_run_option, each, filename_options, output_o
     kubectl patch node node1 -p '{"spec":{"unschedulable":true}}'
 
     # Update a container's image using a JSON patch with positional arrays
-    kubectl patch pod web --type='json' -p='[{"op": "replace", "path": "/spec/containers/0/image", "value":"new image"}]'
+    kubectl patch pod web --type='json' -p='[{"op": "replace", "path": "/spec/containers/0/image", "value":"x"}]'
 
     # Update a deployment's replicas through the 'scale' subresource
     kubectl patch deployment web --subresource='scale' --type='merge' -p '{"spec":{"replicas":2}}'
@@ -62,7 +62,9 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
             return
         before = await env.client.get(target.mapping.path(target.namespace, target.name, params["subresource"]))
         made = await writer.patch(target, patch, kind=params["kind"], subresource=params["subresource"])
-        same = (before.get("metadata") or {}).get("resourceVersion") == (made.get("metadata") or {}).get("resourceVersion")
+        same = (before.get("metadata") or {}).get("resourceVersion") == (made.get("metadata") or {}).get(
+            "resourceVersion"
+        )
         made.setdefault("metadata", {}).setdefault("name", target.name)
         writer.report(target.mapping, made, "patched (no change)" if same and not writer.dry_run else "patched")
 
@@ -74,14 +76,13 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
 
 def _local(target: Target, live: dict[str, Any], patch: Any, kind: str) -> dict[str, Any]:
     from api.patch import json_patch, merge_patch, strategic_merge
-
     from cli.strategic import schema_for
 
     if kind == "json":
         return dict(json_patch(live, patch))
     schema = schema_for(target.mapping.api_version, target.mapping.kind)
     if kind == "strategic" and schema is not None and schema.struct is not None:
-        return dict(strategic_merge(live, patch, schema.struct))
+        return dict(strategic_merge(live, patch, cast(Any, schema.struct)))
     if kind == "strategic":
         raise CliError("cannot apply strategic merge patch for a kind whose schema is unknown; use --type merge")
     return dict(merge_patch(live, patch))

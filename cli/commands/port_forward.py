@@ -50,7 +50,9 @@ async def command(env: Env, args: tuple[str, ...], address: tuple[str, ...], pod
         raise UsageError("TYPE/NAME and list of ports are required for port-forward")
     pod = await pod_for(env, args[0], timeout=parse_duration(pod_running_timeout))
     if dig(pod, "status", "phase") != "Running":
-        raise CliError(f"unable to forward port because pod is not running. Current status={dig(pod, 'status', 'phase')}")
+        raise CliError(
+            f"unable to forward port because pod is not running. Current status={dig(pod, 'status', 'phase')}"
+        )
     service: Object | None = None
     if "/" in args[0]:
         target = await single(env, (args[0],))
@@ -114,15 +116,19 @@ async def _listen(env: Env, path: str, forward: Forward, addresses: Sequence[str
         try:
             server = await asyncio.start_server(handle, host, forward.local)
         except OSError as problem:
-            problems.append(f"unable to create listener: Error listen tcp {shown}:{forward.local}: bind: {problem.strerror}")
+            problems.append(
+                f"unable to create listener: Error listen tcp {shown}:{forward.local}: bind: {problem.strerror}"
+            )
             continue
         if not forward.local:
             forward.local = server.sockets[0].getsockname()[1]
         env.out(f"Forwarding from {shown}:{forward.local} -> {forward.remote}")
         servers.append(server)
     if not servers:
-        raise CliError(f"unable to listen on port {forward.local}: Listeners failed to create with the following errors: "
-                       f"[{' '.join(problems)}]")
+        raise CliError(
+            f"unable to listen on port {forward.local}: Listeners failed to create with the following errors: "
+            f"[{' '.join(problems)}]"
+        )
     import sys
 
     sys.stdout.flush()

@@ -120,11 +120,11 @@ async def history(env: Env, args: tuple[str, ...], **params: Any) -> None:
                 env.out(render(one.object, params["output"], display=target.mapping.display), end="")
             continue
         if wanted:
-            one = next((r for r in found if r.number == wanted), None)
-            if one is None:
+            picked = next((r for r in found if r.number == wanted), None)
+            if picked is None:
                 raise CliError("unable to find the specified revision")
             env.out(f"{title}with revision #{wanted}")
-            env.out(_template(one))
+            env.out(_template(picked))
             continue
         env.out(title)
         from cli.printers.tabwriter import align
@@ -196,9 +196,7 @@ async def undo(env: Env, args: tuple[str, ...], **params: Any) -> None:
     await each(await _targets(env, args, params), one)
 
 
-def _simple(
-    name: str, about: str, done: str, change: Callable[[Target], tuple[Object | None, str]]
-) -> None:
+def _simple(name: str, about: str, done: str, change: Callable[[Target], tuple[Object | None, str]]) -> None:
     """Declares a subcommand that patches the spec: `change` gives the patch, or why there is nothing to do."""
 
     @declare(name, usage="RESOURCE", help=about, group=command)
@@ -212,8 +210,11 @@ def _simple(
         async def one(target: Target) -> None:
             patch, why_not = change(target)
             if patch is None:
-                raise CliError(f"{target.mapping.group_resource} \"{name_of(target.object or {})}\" {why_not}"
-                               if not why_not.startswith("no ") else why_not)
+                raise CliError(
+                    f'{target.mapping.group_resource} "{name_of(target.object or {})}" {why_not}'
+                    if not why_not.startswith("no ")
+                    else why_not
+                )
             made = target.object or {}
             if not writer.client_only:
                 made = await writer.patch(target, patch, kind="strategic")

@@ -21,7 +21,7 @@ from cli.writing import create_generated, dry_run_option, output_option
 
 @declare(
     "run",
-    usage="NAME --image=image [--env=\"key=value\"] [--port=port] [--dry-run=server|client] [--overrides=inline-json] "
+    usage='NAME --image=image [--env="key=value"] [--port=port] [--dry-run=server|client] [--overrides=inline-json] '
     "[--command] -- [COMMAND] [args...]",
     help="Create and run a particular image in a pod.",
     examples="""
@@ -50,13 +50,17 @@ from cli.writing import create_generated, dry_run_option, output_option
 @option("-l", "--labels", help="Comma separated labels to apply to the pod.")
 @flag("--leave-stdin-open", help="Leave stdin open after the first attach completes.")
 @output_option
-@option("--override-type", default="merge", help="The method used to override the generated object: merge or strategic.")
+@option(
+    "--override-type", default="merge", help="The method used to override the generated object: merge or strategic."
+)
 @option("--overrides", help="An inline JSON override for the generated object.")
 @option("--pod-running-timeout", default="1m0s", help="The length of time to wait until the pod is running.")
 @option("--port", help="The port that this container exposes.")
 @flag("--privileged", help="If true, run the container in privileged mode.")
 @flag("-q", "--quiet", help="If true, suppress prompt messages.")
-@option("--restart", default="Always", help="The restart policy for this Pod.  Legal values [Always, OnFailure, Never].")
+@option(
+    "--restart", default="Always", help="The restart policy for this Pod.  Legal values [Always, OnFailure, Never]."
+)
 @flag("--rm", help="If true, delete the pod after it exits.  Only valid when attaching to the container.")
 @flag("--save-config", help="If true, the configuration of current object will be saved in its annotation.")
 @flag("-i", "--stdin", help="Keep stdin open on the container in the pod, even if nothing is attached.")
@@ -78,19 +82,26 @@ async def command(env: Env, args: tuple[str, ...], after_dash: list[str] | None,
     if params["expose"] and not params["port"]:
         raise CliError("--port must be set when exposing a service")
     pod = _pod(args[0], after_dash or [], params)
-    made = await create_generated(
-        env,
-        pod,
-        dry_run=params["dry_run"],
-        output=params["output"],
-        manager=params["field_manager"],
-        save_config=params["save_config"],
-        # An attached run prints the container's output and nothing else.
-        done="created",
-    ) if not (attach and not params["dry_run"]) else await _create_silently(env, pod, params["field_manager"])
+    made = (
+        await create_generated(
+            env,
+            pod,
+            dry_run=params["dry_run"],
+            output=params["output"],
+            manager=params["field_manager"],
+            save_config=params["save_config"],
+            # An attached run prints the container's output and nothing else.
+            done="created",
+        )
+        if not (attach and not params["dry_run"])
+        else await _create_silently(env, pod, params["field_manager"])
+    )
     if params["expose"]:
         await create_generated(
-            env, _service(made, params["port"]), dry_run=params["dry_run"], output=params["output"],
+            env,
+            _service(made, params["port"]),
+            dry_run=params["dry_run"],
+            output=params["output"],
             manager=params["field_manager"],
         )
     if attach and not params["dry_run"]:
@@ -177,14 +188,14 @@ async def _attached(env: Env, pod: Object, params: dict[str, Any]) -> None:
     container = pod["spec"]["containers"][0]["name"]
     code = 0
     try:
-        live = await _until(env, path, ("Running", "Succeeded", "Failed"), parse_duration(params["pod_running_timeout"]))
+        live = await _until(
+            env, path, ("Running", "Succeeded", "Failed"), parse_duration(params["pod_running_timeout"])
+        )
         if dig(live, "status", "phase") in ("Succeeded", "Failed"):
             await _print_log(env, path, container)
         else:
             try:
-                await attach_to(
-                    env, live, container, stdin=params["stdin"], tty=params["tty"], quiet=params["quiet"]
-                )
+                await attach_to(env, live, container, stdin=params["stdin"], tty=params["tty"], quiet=params["quiet"])
             except (ApiError, CliError) as problem:
                 env.err(f"warning: couldn't attach to pod/{name_of(pod)}, falling back to streaming logs: {problem}")
                 await _print_log(env, path, container)

@@ -35,7 +35,9 @@ from cli.writing import Writer, dry_run_option, each, filename_options, output_o
     """,
 )
 @flag("--all", help="Select all resources in the namespace of the specified resource types.")
-@option("--current-replicas", type=int, default=-1, help="Precondition for current size. -1 (default) for no condition.")
+@option(
+    "--current-replicas", type=int, default=-1, help="Precondition for current size. -1 (default) for no condition."
+)
 @dry_run_option
 @filename_options
 @output_option
@@ -46,7 +48,7 @@ from cli.writing import Writer, dry_run_option, each, filename_options, output_o
 async def command(
     env: Env,
     args: tuple[str, ...],
-    all: bool,  # noqa: A002
+    all: bool,
     current_replicas: int,
     dry_run: str,
     filename: tuple[str, ...],

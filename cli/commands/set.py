@@ -161,8 +161,11 @@ async def env_command(env: Env, args: tuple[str, ...], **params: Any) -> None:
             for one in _containers(pod_spec(target.object or {}), params["containers"]):
                 env.out(f"# {target.mapping.plural} {target.name}, container {one['name']}")
                 for variable in one.get("env") or []:
-                    env.out(f"{variable['name']}={variable.get('value', '')}" if "valueFrom" not in variable
-                            else f"# {variable['name']} from {variable['valueFrom']}")
+                    env.out(
+                        f"{variable['name']}={variable.get('value', '')}"
+                        if "valueFrom" not in variable
+                        else f"# {variable['name']} from {variable['valueFrom']}"
+                    )
         return
     if not variables and not removed:
         raise UsageError("at least one environment variable must be provided")
@@ -170,8 +173,10 @@ async def env_command(env: Env, args: tuple[str, ...], **params: Any) -> None:
     def change(obj: Object) -> None:
         found = _containers(pod_spec(obj), params["containers"])
         if not found:
-            raise CliError(f"{obj.get('kind')}/{dig(obj, 'metadata', 'name')} does not have any containers matching "
-                           f'"{params["containers"]}"')
+            raise CliError(
+                f"{obj.get('kind')}/{dig(obj, 'metadata', 'name')} does not have any containers matching "
+                f'"{params["containers"]}"'
+            )
         for one in found:
             have = {item["name"]: item for item in one.get("env") or []}
             for variable in variables:

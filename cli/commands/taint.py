@@ -18,8 +18,8 @@ EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 @declare(
     "taint",
     usage="NODE NAME KEY_1=VAL_1:TAINT_EFFECT_1 ... KEY_N=VAL_N:TAINT_EFFECT_N",
-    help="Update the taints on one or more nodes. A taint is a key, value and effect: key=value:effect, where the effect "
-    "is NoSchedule, PreferNoSchedule or NoExecute.",
+    help="Update the taints on one or more nodes. A taint is a key, value and effect: key=value:effect, where the "
+    "effect is NoSchedule, PreferNoSchedule or NoExecute.",
     examples="""
     # Keep pods that don't tolerate it off node 'foo'
     kubectl taint nodes foo dedicated=special-user:NoSchedule
@@ -41,12 +41,11 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
         raise UsageError("one or more resources must be specified as <resource> <name> or <resource>/<name>")
     if not changes:
         raise UsageError("at least one taint update is required")
-    add, remove = [_parse(text) for text in changes if not text.endswith("-")], [
-        _parse(text[:-1]) for text in changes if text.endswith("-")
-    ]
-    named = await resolve(
-        env, resources, selector=params["selector"], select_all=params["all"], need_name=True
+    add, remove = (
+        [_parse(text) for text in changes if not text.endswith("-")],
+        [_parse(text[:-1]) for text in changes if text.endswith("-")],
     )
+    named = await resolve(env, resources, selector=params["selector"], select_all=params["all"], need_name=True)
     for target in named:
         if target.mapping.kind != "Node":
             raise CliError(f"invalid resource type {target.mapping.plural}, only node(s) are supported")
@@ -85,7 +84,7 @@ def _parse(text: str) -> Object:
 def change(
     have: list[Object], add: list[Object], remove: list[Object], *, overwrite: bool, node: str
 ) -> tuple[list[Object], str]:
-    """The new taints and kubectl's word for what was done. Raises `CliError` for what needs --overwrite or is not there."""
+    """The new taints and kubectl's word for it. Raises `CliError` for what needs --overwrite or is not there."""
     for one in add:
         if not one.get("effect"):
             raise CliError(f"invalid taint spec: {one['key']}")

@@ -12,7 +12,10 @@ from cli.objects import dig, name_of, namespace_of
 from cli.printers.tabwriter import align
 from cli.writing import selector_option
 
-command = group("top", help="Display resource (CPU/memory) usage of nodes or pods.",)
+command = group(
+    "top",
+    help="Display resource (CPU/memory) usage of nodes or pods.",
+)
 command.aliases = {"po": "pod", "pods": "pod", "no": "node", "nodes": "node"}
 ROOT = "/apis/metrics.k8s.io/v1beta1"
 
@@ -97,7 +100,10 @@ async def node(env: Env, args: tuple[str, ...], **params: Any) -> None:
     lines = [] if params["no_headers"] else ["NAME\tCPU(cores)\tCPU(%)\tMEMORY(bytes)\tMEMORY(%)"]
     for name, cpu, memory in rows:
         all_cpu, all_memory = _usage([dig(nodes.get(name[0], {}), "status", key, default={})])
-        shares = [f"{part * 100 // whole}%" if whole else "<unknown>" for part, whole in ((cpu, all_cpu), (memory, all_memory))]
+        shares = [
+            f"{part * 100 // whole}%" if whole else "<unknown>"
+            for part, whole in ((cpu, all_cpu), (memory, all_memory))
+        ]
         lines.append("\t".join([name[0], f"{cpu}m", shares[0], f"{memory // 2**20}Mi", shares[1]]))
     env.out(align("\n".join(lines), minwidth=6, padding=3))
 

@@ -38,7 +38,7 @@ async def command(env: Env, args: tuple[str, ...], client: bool, output: str) ->
     if not client:
         try:
             info["serverVersion"] = await env.client.get("/version")
-        except Exception as failure:  # noqa: BLE001 - the client's version is printed first, whatever the server did
+        except Exception as failure:
             problem = failure
     if output:
         from cli.printers.json import to_json

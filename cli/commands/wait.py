@@ -40,7 +40,9 @@ Test = Callable[[Object], bool]
 @flag("-A", "--all-namespaces", help="If present, list the requested object(s) across all namespaces.")
 @option("--field-selector", help="Selector (field query) to filter on, supports '=', '==', and '!='.")
 @filename_options
-@option("--for", "what", help="The condition to wait on: create, delete, condition=NAME[=value], jsonpath='{...}'[=value].")
+@option(
+    "--for", "what", help="The condition to wait on: create, delete, condition=NAME[=value], jsonpath='{...}'[=value]."
+)
 @output_option
 @selector_option
 @option("--timeout", default="30s", help="The length of time to wait. Zero means check once; negative means a week.")

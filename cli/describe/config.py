@@ -19,7 +19,12 @@ async def namespace(text: Text, obj: Object, inspector: Inspector) -> None:
         text.line(1, "Type\tStatus\tLastTransitionTime\tReason\tMessage")
         text.line(1, "----\t------\t------------------\t------\t-------")
         for one in obj["status"]["conditions"]:
-            text.line(1, "\t".join(str(one.get(key, "")) for key in ("type", "status", "lastTransitionTime", "reason", "message")))
+            text.line(
+                1,
+                "\t".join(
+                    str(one.get(key, "")) for key in ("type", "status", "lastTransitionTime", "reason", "message")
+                ),
+            )
     quotas = await inspector.items(f"/api/v1/namespaces/{name_of(obj)}/resourcequotas")
     text.raw("\n")
     text.line(0, "No resource quota." if not quotas else "Resource Quotas")
@@ -53,7 +58,11 @@ def _limit_rows(text: Text, obj: Object, level: int) -> None:
     text.line(level, "Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio")
     text.line(level, "----\t--------\t---\t---\t---------------\t-------------\t-----------------------")
     for item in dig(obj, "spec", "limits", default=[]):
-        names = {name for key in ("min", "max", "default", "defaultRequest", "maxLimitRequestRatio") for name in item.get(key) or {}}
+        names = {
+            name
+            for key in ("min", "max", "default", "defaultRequest", "maxLimitRequestRatio")
+            for name in item.get(key) or {}
+        }
         for name in sorted(names):
             cells = [
                 str((item.get(key) or {}).get(name, "-"))
@@ -240,4 +249,3 @@ async def storage_class(text: Text, obj: Object, inspector: Inspector) -> None:
     text.field("ReclaimPolicy", obj.get("reclaimPolicy") or "Delete")
     text.field("VolumeBindingMode", obj.get("volumeBindingMode") or "Immediate")
     text.events(await inspector.events(obj))
-

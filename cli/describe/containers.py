@@ -43,8 +43,14 @@ def describe_containers(
 
 
 def _ports(text: Text, ports: list[Object]) -> None:
-    shown = ", ".join(f"{p.get('containerPort', 0)}/{p.get('protocol', 'TCP')}" + (f" ({p['name']})" if p.get("name") else "") for p in ports)
-    hosts = ", ".join(f"{p.get('hostPort', 0)}/{p.get('protocol', 'TCP')}" + (f" ({p['name']})" if p.get("name") else "") for p in ports)
+    shown = ", ".join(
+        f"{p.get('containerPort', 0)}/{p.get('protocol', 'TCP')}" + (f" ({p['name']})" if p.get("name") else "")
+        for p in ports
+    )
+    hosts = ", ".join(
+        f"{p.get('hostPort', 0)}/{p.get('protocol', 'TCP')}" + (f" ({p['name']})" if p.get("name") else "")
+        for p in ports
+    )
     text.field("Ports" if "," in shown else "Port", shown or "<none>", 2)
     text.field("Host Ports" if "," in hosts else "Host Port", hosts or "<none>", 2)
 
@@ -99,7 +105,8 @@ def probe_text(probe: Object) -> str:
         get = probe["httpGet"]
         scheme = (get.get("scheme") or "HTTP").lower()
         path = get.get("path") or ""
-        return f"http-get {scheme}://{get.get('host', '')}:{get.get('port')}{path if path.startswith('/') else '/' + path} {attributes}"
+        slash = "" if path.startswith("/") else "/"
+        return f"http-get {scheme}://{get.get('host', '')}:{get.get('port')}{slash}{path} {attributes}"
     if probe.get("tcpSocket"):
         return f"tcp-socket {probe['tcpSocket'].get('host', '')}:{probe['tcpSocket'].get('port')} {attributes}"
     if probe.get("grpc"):

@@ -67,5 +67,5 @@ class Inspector:
     async def pod_phases(self, obj: Object) -> str:
         """`3 Running / 0 Waiting / 0 Succeeded / 0 Failed`."""
         phases = [dig(pod, "status", "phase") for pod in await self.pods_of(obj)]
-        running, waiting = phases.count("Running"), phases.count("Pending")
-        return f"{running} Running / {waiting} Waiting / {phases.count('Succeeded')} Succeeded / {phases.count('Failed')} Failed"
+        counts = (("Running", "Running"), ("Pending", "Waiting"), ("Succeeded", "Succeeded"), ("Failed", "Failed"))
+        return " / ".join(f"{phases.count(phase)} {word}" for phase, word in counts)

@@ -161,9 +161,14 @@ async def _backend(backend: Object, obj: Object, inspector: Inspector) -> str:
     root = f"/api/v1/namespaces/{namespace_of(obj)}/services/{target.get('name')}"
     found = await inspector.one(root)
     if found is None:
-        return f"{target.get('name')}:{shown} (<error: services \"{target.get('name')}\" not found>)"
+        return f'{target.get("name")}:{shown} (<error: services "{target.get("name")}" not found>)'
     name = next(
-        (p.get("name") or "" for p in dig(found, "spec", "ports", default=[]) if shown in (p.get("name"), p.get("port"))), ""
+        (
+            p.get("name") or ""
+            for p in dig(found, "spec", "ports", default=[])
+            if shown in (p.get("name"), p.get("port"))
+        ),
+        "",
     )
     slices = await inspector.items(
         f"/apis/discovery.k8s.io/v1/namespaces/{namespace_of(obj)}/endpointslices",

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cli.describe.inspector import Inspector
 from cli.describe.text import Text, created
 from cli.errors import Object
 from cli.human import age, rfc1123
 from cli.objects import annotations_of, dig, labels_of, name_of, namespace_of
+
+if TYPE_CHECKING:
+    from api.quantity import Quantity
 
 ROLE = "node-role.kubernetes.io/"
 SYSTEM = (
@@ -42,7 +47,11 @@ async def describe(text: Text, node: Object, inspector: Inspector) -> None:
         text.line(1, "----\t------\t-----------------\t------------------\t------\t-------")
         for one in status["conditions"]:
             beat, changed = rfc1123(one.get("lastHeartbeatTime")), rfc1123(one.get("lastTransitionTime"))
-            text.line(1, f"{one['type']} \t{one['status']} \t{beat} \t{changed} \t{one.get('reason', '')} \t{one.get('message', '')}")
+            text.line(
+                1,
+                f"{one['type']} \t{one['status']} \t{beat} \t{changed} \t{one.get('reason', '')} \t"
+                f"{one.get('message', '')}",
+            )
     text.line(0, "Addresses:")
     for one in status.get("addresses") or []:
         text.field(one["type"], one["address"], 1)
@@ -76,7 +85,7 @@ async def _lease(text: Text, node: Object, inspector: Inspector) -> None:
     lease = await inspector.one(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name_of(node)}")
     text.line(0, "Lease:")
     if lease is None:
-        text.line(1, f"Failed to get lease: leases.coordination.k8s.io \"{name_of(node)}\" not found")
+        text.line(1, f'Failed to get lease: leases.coordination.k8s.io "{name_of(node)}" not found')
         return
     text.field("HolderIdentity", dig(lease, "spec", "holderIdentity", default="<unset>"), 1)
     text.field("AcquireTime", rfc1123(dig(lease, "spec", "acquireTime")), 1)
@@ -104,7 +113,9 @@ def _pods(text: Text, pods: list[Object], status: Object) -> None:
         }
         for key, amount in mine.items():
             total[key] = total.get(key, Quantity("0")) + amount
-        cells = [share(mine[kind, resource], resource) for resource in ("cpu", "memory") for kind in ("requests", "limits")]
+        cells = [
+            share(mine[kind, resource], resource) for resource in ("cpu", "memory") for kind in ("requests", "limits")
+        ]
         when = age(dig(pod, "metadata", "creationTimestamp"))
         text.line(1, "\t".join([namespace_of(pod), name_of(pod), "", *cells, when]))
     text.line(0, "Allocated resources:\n  (Total limits may be over 100 percent, i.e., overcommitted.)")
@@ -115,7 +126,7 @@ def _pods(text: Text, pods: list[Object], status: Object) -> None:
         text.line(1, "\t".join([resource, *cells]))
 
 
-def pod_amount(pod: Object, kind: str, resource: str) -> "Quantity":  # noqa: F821
+def pod_amount(pod: Object, kind: str, resource: str) -> Quantity:
     """What a pod asks for: its containers together, or its largest init container, and its overhead (KEP-753)."""
     from api.quantity import Quantity
 

@@ -103,7 +103,8 @@ def describe_tolerations(text: Text, tolerations: list[Object], indent: str = ""
 
 def describe_spread(text: Text, constraints: list[Object], indent: str = "") -> None:
     for index, one in enumerate(sorted(constraints, key=lambda item: item.get("topologyKey", ""))):
-        shown = f"{one.get('topologyKey', '')}:{one.get('whenUnsatisfiable', '')} when max skew {one.get('maxSkew', 0)} is exceeded"
+        shown = f"{one.get('topologyKey', '')}:{one.get('whenUnsatisfiable', '')}"
+        shown += f" when max skew {one.get('maxSkew', 0)} is exceeded"
         if one.get("labelSelector") is not None:
             shown += f" for selector {label_selector_text(one['labelSelector'])}"
         start = f"{indent}Topology Spread Constraints:\t" if not index else f"{indent}\t"

@@ -121,7 +121,10 @@ def conditions_table(text: Text, obj: Object, columns: tuple[str, ...] = ("Statu
     text.line(1, "\t".join(["Type", *columns]))
     text.line(1, "\t".join(["----", *("-" * len(name) for name in columns)]))
     for row in rows:
-        text.line(1, "\t".join([row.get("type", ""), *(str(row.get(name.lower(), "")) for name in columns)]).rstrip("\t") or "")
+        text.line(
+            1,
+            "\t".join([row.get("type", ""), *(str(row.get(name.lower(), "")) for name in columns)]).rstrip("\t") or "",
+        )
 
 
 def created(text: Text, obj: Object, title: str = "CreationTimestamp") -> None:

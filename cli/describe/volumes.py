@@ -38,7 +38,10 @@ KINDS: dict[str, tuple[str, tuple[tuple[str, str, Any], ...]]] = {
         "CSI (a Container Storage Interface (CSI) volume source)",
         (("Driver", "driver", ""), ("FSType", "fsType", ""), ("ReadOnly", "readOnly", False)),
     ),
-    "image": ("Image (a container image or OCI artifact)", (("Reference", "reference", ""), ("PullPolicy", "pullPolicy", ""))),
+    "image": (
+        "Image (a container image or OCI artifact)",
+        (("Reference", "reference", ""), ("PullPolicy", "pullPolicy", "")),
+    ),
 }
 
 
@@ -70,7 +73,11 @@ def describe_source(text: Text, volume: Object, *, level: int = 2) -> None:
         for source in volume["projected"].get("sources") or []:
             _projected(text, source, level)
     elif "ephemeral" in volume:
-        text.field("Type", "EphemeralVolume (an inline specification for a volume that gets created and deleted with the pod)", level)
+        text.field(
+            "Type",
+            "EphemeralVolume (an inline specification for a volume that gets created and deleted with the pod)",
+            level,
+        )
     else:
         text.field("Type", "<unknown>", level)
 

@@ -9,7 +9,17 @@ from cli.describe.pod import describe_template
 from cli.describe.text import Text, conditions_table, created
 from cli.errors import Object
 from cli.human import go_duration, parse_time, rfc1123
-from cli.objects import annotations_of, dig, join, label_selector_text, labels_of, name_of, namespace_of, owner_of, selector_text
+from cli.objects import (
+    annotations_of,
+    dig,
+    join,
+    label_selector_text,
+    labels_of,
+    name_of,
+    namespace_of,
+    owner_of,
+    selector_text,
+)
 
 
 def _number(value: Any, missing: str = "<unset>") -> str:
@@ -26,8 +36,9 @@ async def deployment(text: Text, obj: Object, inspector: Inspector) -> None:
     text.field("Selector", label_selector_text(spec.get("selector")))
     text.field(
         "Replicas",
-        f"{spec.get('replicas', 1)} desired | {status.get('updatedReplicas', 0)} updated | {status.get('replicas', 0)} total"
-        f" | {status.get('availableReplicas', 0)} available | {status.get('unavailableReplicas', 0)} unavailable",
+        f"{spec.get('replicas', 1)} desired | {status.get('updatedReplicas', 0)} updated | "
+        f"{status.get('replicas', 0)} total | "
+        f"{status.get('availableReplicas', 0)} available | {status.get('unavailableReplicas', 0)} unavailable",
     )
     text.field("StrategyType", dig(spec, "strategy", "type", default=""))
     text.field("MinReadySeconds", spec.get("minReadySeconds", 0))
@@ -55,7 +66,8 @@ async def _replica_sets(obj: Object, inspector: Inspector) -> tuple[list[str], s
     wanted = annotations_of(obj).get("deployment.kubernetes.io/revision")
 
     def shown(one: Object) -> str:
-        return f"{name_of(one)} ({dig(one, 'status', 'replicas', default=0)}/{dig(one, 'spec', 'replicas', default=0)} replicas created)"
+        have, wanted_size = dig(one, "status", "replicas", default=0), dig(one, "spec", "replicas", default=0)
+        return f"{name_of(one)} ({have}/{wanted_size} replicas created)"
 
     def revision(one: Object) -> str | None:
         return annotations_of(one).get("deployment.kubernetes.io/revision")
@@ -165,7 +177,11 @@ async def job(text: Text, obj: Object, inspector: Inspector) -> None:
     if spec.get("activeDeadlineSeconds") is not None:
         text.field("Active Deadline Seconds", f"{spec['activeDeadlineSeconds']}s")
     ready = f" ({status['ready']} Ready)" if status.get("ready") is not None else ""
-    text.field("Pods Statuses", f"{status.get('active', 0)} Active{ready} / {status.get('succeeded', 0)} Succeeded / {status.get('failed', 0)} Failed")
+    text.field(
+        "Pods Statuses",
+        f"{status.get('active', 0)} Active{ready} / {status.get('succeeded', 0)} Succeeded / "
+        f"{status.get('failed', 0)} Failed",
+    )
     if status.get("completedIndexes") or spec.get("completionMode") == "Indexed":
         text.field("Completed Indexes", status.get("completedIndexes") or "<none>")
     describe_template(text, spec.get("template"))
@@ -183,7 +199,7 @@ async def cron_job(text: Text, obj: Object, inspector: Inspector) -> None:
     text.head(obj)
     text.field("Schedule", spec.get("schedule", ""))
     text.field("Concurrency Policy", spec.get("concurrencyPolicy", ""))
-    text.field("Suspend", {True: "True", False: "False"}.get(spec.get("suspend"), "<unset>"))
+    text.field("Suspend", str(spec["suspend"]) if "suspend" in spec else "<unset>")
     text.field("Successful Job History Limit", _number(spec.get("successfulJobsHistoryLimit")))
     text.field("Failed Job History Limit", _number(spec.get("failedJobsHistoryLimit")))
     deadline = spec.get("startingDeadlineSeconds")
@@ -215,10 +231,16 @@ async def autoscaler(text: Text, obj: Object, inspector: Inspector) -> None:
     if spec.get("targetCPUUtilizationPercentage") is not None:
         have_cpu = status.get("currentCPUUtilizationPercentage")
         shown = "<unknown>" if have_cpu is None else f"{have_cpu}%"
-        text.line(1, f"resource cpu on pods  (as a percentage of request):\t{shown} / {spec['targetCPUUtilizationPercentage']}%")
+        text.line(
+            1,
+            f"resource cpu on pods  (as a percentage of request):\t{shown} / {spec['targetCPUUtilizationPercentage']}%",
+        )
     text.field("Min replicas", _number(spec.get("minReplicas")))
     text.field("Max replicas", spec.get("maxReplicas", 0))
-    text.field(f"{target.get('kind')} pods", f"{status.get('currentReplicas', 0)} current / {status.get('desiredReplicas', 0)} desired")
+    text.field(
+        f"{target.get('kind')} pods",
+        f"{status.get('currentReplicas', 0)} current / {status.get('desiredReplicas', 0)} desired",
+    )
     conditions_table(text, obj, ("Status", "Reason", "Message"))
     text.events(await inspector.events(obj))
 

@@ -50,7 +50,7 @@ class Columns:
 
 def _split(spec: str) -> list[str]:
     """Commas separate columns, except inside brackets."""
-    return [part for part in re.split(r",(?![^\[\]]*\])", spec)]
+    return re.split(r",(?![^\[\]]*\])", spec)
 
 
 def go_value(value: Any) -> str:

@@ -35,9 +35,7 @@ def print_object(
     obj: Object, output: str, *, display: str, show_managed_fields: bool = False, first: bool = True
 ) -> None:
     """One object to standard output, in any structured format."""
-    sys.stdout.write(
-        render(obj, output, display=display, show_managed_fields=show_managed_fields, first=first)
-    )
+    sys.stdout.write(render(obj, output, display=display, show_managed_fields=show_managed_fields, first=first))
 
 
 def render(obj: Object, output: str, *, display: str, show_managed_fields: bool = False, first: bool = True) -> str:
