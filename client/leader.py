@@ -29,6 +29,9 @@ from client.events import EventRecorder
 
 log = logging.getLogger(__name__)
 
+#: Seconds that giving up a Lease may take; without it the next replica waits until the Lease has run out.
+_RELEASE_SECONDS = 6.0
+
 
 class LeadershipLost(Exception):
     """The Lease could not be renewed in time: the process must stop acting, which it does by ending."""
@@ -190,10 +193,20 @@ class LeaderElector:
         lease.spec.lease_duration_seconds = 1
         lease.spec.renew_time = lease.spec.acquire_time = now
         try:
-            async with asyncio.timeout(2):
-                self._observe(await self._api.update(lease))
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                self._observe(await self._insist(lease))
         except (errors.StatusError, TimeoutError) as error:
             log.warning("failed to release lease %s/%s: %s", self._namespace, self._name, error)
+
+    async def _insist(self, lease: Lease) -> Lease:
+        """Update, as soon as an apiserver that is being replaced together with us is back."""
+        while True:
+            try:
+                return await self._api.update(lease)
+            except errors.StatusError as error:
+                if not errors.is_service_unavailable(error):
+                    raise
+            await self._api.pause(0.5)
 
     def _record(self, words: str) -> None:
         if self._recorder is not None and self._observed is not None:

@@ -101,7 +101,8 @@ async def apply(api: Api, document: dict[str, Any]) -> None:
         # not create-and-see: a Service that exists is refused for its address, not for its name
         await api.create(codec.from_dict(resource.type, document))
         return
-    await api.patch(resource.type, name, document, namespace=namespace, type="strategic")
+    # not strategic: that merges ports by number, and DNS has one number for two protocols
+    await api.patch(resource.type, name, document, namespace=namespace, type="merge")
 
 
 async def available(api: Api, namespace: str, name: str) -> None:

@@ -49,6 +49,27 @@ async def test_the_second_waits_and_takes_over_at_once_when_the_first_gives_the_
     await asyncio.gather(one, two, return_exceptions=True)
 
 
+async def test_the_lease_is_given_back_to_an_apiserver_that_is_away_for_a_moment() -> None:
+    api = FakeApi()
+    first = elector(api, "one", renew_deadline=100.0)
+    one = asyncio.create_task(first.run(forever))
+    while not first.is_leader:
+        await asyncio.sleep(0.01)
+    failures = [2]
+
+    def away(_: object) -> None:
+        if failures[0]:
+            failures[0] -= 1
+            raise errors.service_unavailable("restarting")
+
+    api.on("update", "leases", away)
+    one.cancel()
+    await asyncio.gather(one, return_exceptions=True)
+    lease = api.one(Lease, "test", "kube-system")
+    assert lease is not None
+    assert not lease.spec.holder_identity
+
+
 async def test_a_leader_that_cannot_renew_stops_leading() -> None:
     api = FakeApi()
     stopped = asyncio.Event()
