@@ -22,6 +22,8 @@ CONTROLLERS: dict[str, str] = {
     "replicaset-controller": "workloads.replicaset:ReplicaSetController",
     "replicationcontroller-controller": "workloads.replicationcontroller:ReplicationControllerController",
     "deployment-controller": "workloads.deployment:DeploymentController",
+    "statefulset-controller": "workloads.statefulset:StatefulSetController",
+    "daemonset-controller": "workloads.daemonset:DaemonSetController",
     "endpoints-controller": "network.endpoints:EndpointsController",
     "endpointslice-controller": "network.endpointslice:EndpointSliceController",
     "endpointslice-mirroring-controller": "network.endpointslice_mirroring:EndpointSliceMirroringController",
