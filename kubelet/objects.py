@@ -108,14 +108,22 @@ class Objects:
 
     async def _get(self, kind: type[T], namespace: str, name: str) -> T:
         watched = self._watched.get((kind, namespace, name))
-        if watched is None:
-            return await self._api.get(kind, name, namespace=namespace)
-        await watched.informer.synced()
-        found = watched.informer.get(namespace, name)
+        if watched is not None:
+            await watched.informer.synced()
+            found: T | None = watched.informer.get(namespace, name)
+        else:
+            found = await self._ask(kind, namespace, name)
         if found is None:
             raise errors.not_found(_RESOURCE[kind], name)
-        result: T = found
-        return result
+        return found
+
+    async def _ask(self, kind: type[T], namespace: str, name: str) -> T | None:
+        try:
+            return await self._api.get(kind, name, namespace=namespace)
+        except errors.StatusError as error:
+            if not errors.is_not_found(error):
+                raise
+            return None
 
     def _acquire(self, key: Key, uid: str) -> None:
         watched = self._watched.get(key)
