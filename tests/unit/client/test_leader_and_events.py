@@ -51,7 +51,7 @@ async def test_the_second_waits_and_takes_over_at_once_when_the_first_gives_the_
 
 async def test_the_lease_is_given_back_to_an_apiserver_that_is_away_for_a_moment() -> None:
     api = FakeApi()
-    first = elector(api, "one", renew_deadline=100.0)
+    first = elector(api, "one")
     one = asyncio.create_task(first.run(forever))
     while not first.is_leader:
         await asyncio.sleep(0.01)
