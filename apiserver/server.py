@@ -158,4 +158,5 @@ async def _grpc(server: Server, faces: Faces) -> AsyncIterator[int]:
     try:
         yield port
     finally:
+        service.stop_watches()
         await listener.stop(5.0)

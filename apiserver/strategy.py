@@ -140,3 +140,7 @@ class Strategy:
         from apiserver.printers import age
 
         return [obj.metadata.name, age(obj.metadata.creation_timestamp)]
+
+    def row_conditions(self, obj: Any) -> list[dict[str, str]] | None:
+        """`conditions` of the Table row: that a pod has finished, say."""
+        return None

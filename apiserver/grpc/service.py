@@ -39,6 +39,7 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
     def __init__(self, registry: Registry, gate: Gate) -> None:
         self._registry = registry
         self._gate = gate
+        self._sessions: set[WatchSession] = set()
 
     # -- unary ----------------------------------------------------------------------------------------------------
 
@@ -154,7 +155,16 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
         except Exception as error:
             await refuse(context, error)
         session = WatchSession(self._registry, context.write, lambda request: self._watched(user, request))
-        await session.run(request_iterator)
+        self._sessions.add(session)
+        try:
+            await session.run(request_iterator)
+        finally:
+            self._sessions.discard(session)
+
+    def stop_watches(self) -> None:
+        """End all watch streams, so that the server can stop."""
+        for session in self._sessions:
+            session.stop()
 
     def _watched(self, user: User, request: Any) -> Endpoint:
         endpoint = self._endpoint(request.resource)

@@ -33,26 +33,39 @@ class WatchSession:
         self._resolve = resolve
         self._turn = asyncio.Lock()
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._stopped = asyncio.Event()
 
     async def run(self, requests: AsyncIterator[Any]) -> None:
-        """Until the client ends its side of the stream."""
+        """Until the client ends its side of the stream, or `stop`."""
+        reading = asyncio.create_task(self._read(requests))
+        stopped = asyncio.create_task(self._stopped.wait())
         try:
-            async for request in requests:
-                if request.HasField("open"):
-                    opened = request.open
-                    previous = self._tasks.pop(opened.id, None)
-                    if previous is not None:
-                        previous.cancel()
-                    self._tasks[opened.id] = asyncio.create_task(self._serve(opened))
-                else:
-                    task = self._tasks.pop(request.close.id, None)
-                    if task is not None:
-                        task.cancel()
-                        await self._send(api_pb2.WatchResponse(id=request.close.id, closed=True))
+            await asyncio.wait((reading, stopped), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            reading.cancel()
+            stopped.cancel()
+            await asyncio.gather(reading, stopped, return_exceptions=True)
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    def stop(self) -> None:
+        """End the stream: the client goes elsewhere."""
+        self._stopped.set()
+
+    async def _read(self, requests: AsyncIterator[Any]) -> None:
+        async for request in requests:
+            if request.HasField("open"):
+                opened = request.open
+                previous = self._tasks.pop(opened.id, None)
+                if previous is not None:
+                    previous.cancel()
+                self._tasks[opened.id] = asyncio.create_task(self._serve(opened))
+            else:
+                task = self._tasks.pop(request.close.id, None)
+                if task is not None:
+                    task.cancel()
+                    await self._send(api_pb2.WatchResponse(id=request.close.id, closed=True))
 
     async def _send(self, response: Any) -> None:
         async with self._turn:

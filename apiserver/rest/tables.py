@@ -55,6 +55,9 @@ def row(endpoint: Endpoint, json: bytes, include: str, version: str) -> bytes:
     """JSON of one row; `json` is the object as stored, with its resourceVersion."""
     obj: Any = endpoint.cache.decoder.decode(json)
     cells = codec.encode(endpoint.strategy.cells(obj))
+    conditions = endpoint.strategy.row_conditions(obj)
+    if conditions:
+        cells += b',"conditions":' + codec.encode(conditions)
     if include == "None":
         return b'{"cells":%b}' % cells
     shown = partial(json, version) if include == "Metadata" else endpoint.render(json)
