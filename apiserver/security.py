@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from api import codec
+from apiserver.admission.plugins import plugins_that_ask
 from apiserver.admission.rbac_escalation import RBACEscalation
 from apiserver.auth import Authenticator, Authorizer
 from apiserver.auth.authorizers import MASTERS, PrivilegedGroups, UnionAuthorizer
@@ -70,6 +71,7 @@ def secure(registry: Registry, options: SecurityOptions) -> Security:
     authenticator = UnionAuthenticator([X509Authenticator(), *tokens])
     rbac = RbacAuthorizer(source) if "RBAC" in options.authorization_modes else None
     authorizer = UnionAuthorizer(_authorizers(options, source, rbac))
+    registry.admission.extend(plugins_that_ask(authorizer))
     if rbac is not None:
         registry.admission.append(RBACEscalation(EscalationCheck(authorizer, rbac)))
     registry.services.reviews = Reviews(authorizer, rbac, TokenAuthenticators(tokens), audiences)

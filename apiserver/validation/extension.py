@@ -340,8 +340,8 @@ def validate_custom_resource_definition_update(
             at = Path("status", "storedVersions").index(index)
             detail = (
                 f"missing from spec.versions; {name} was previously a storage version, and must remain in "
-                f"spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from "
-                "status.storedVersions"
+                f"spec.versions until a storage migration ensures no data remains persisted in {name} and removes "
+                f"{name} from status.storedVersions"
             )
             errors.append(FieldError.invalid(at, name, detail))
     return errors

@@ -18,7 +18,7 @@ _HOST_PATH_TYPES = (
     "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket",
 )  # fmt: skip
 _PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
-_FIELDS = {f.name: f.encode_name for f in msgspec.structs.fields(core_v1.Volume) if f.name != "name"}
+SOURCES = {f.name: f.encode_name for f in msgspec.structs.fields(core_v1.Volume) if f.name != "name"}
 #: What the less usual sources require, by their JSON names.
 _REQUIRED: dict[str, tuple[tuple[str, str], ...]] = {
     "aws_elastic_block_store": (("volume_id", "volumeID"),),
@@ -65,19 +65,19 @@ def volumes(values: list[core_v1.Volume], path: Path) -> tuple[dict[str, core_v1
 
 
 def _source(volume: core_v1.Volume, path: Path) -> list[FieldError]:
-    used = [name for name in _FIELDS if getattr(volume, name) is not None]
+    used = [name for name in SOURCES if getattr(volume, name) is not None]
     if not used:
         return [FieldError.required(path, "must specify a volume type")]
     errors: list[FieldError] = []
     for name in used[1:]:
-        errors.append(FieldError.forbidden(path.child(_FIELDS[name]), "may not specify more than 1 volume type"))
+        errors.append(FieldError.forbidden(path.child(SOURCES[name]), "may not specify more than 1 volume type"))
     name = used[0]
     rule = _RULES.get(name)
     source = getattr(volume, name)
     if rule is not None:
-        errors += rule(source, path.child(_FIELDS[name]))
+        errors += rule(source, path.child(SOURCES[name]))
     else:
-        errors += required_fields(name, source, path.child(_FIELDS[name]))
+        errors += required_fields(name, source, path.child(SOURCES[name]))
     return errors
 
 
