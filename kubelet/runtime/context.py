@@ -92,15 +92,19 @@ class Context:
                 raise
 
     async def signal_and_wait(self, container_id: str, signal: str, seconds: float) -> bool:
-        """Whether it has ended within the time."""
+        """Whether it has ended within the time. Raises RuntimeFailure if that can't be told when the time is over."""
         loop = asyncio.get_running_loop()
         with self.hub.end_of(container_id) as maybe_ended:
             await self.kill(container_id, signal)
             deadline = loop.time() + seconds
             while True:
-                if not await self.running(container_id):
-                    return True
                 left = deadline - loop.time()
+                try:
+                    if not await self.running(container_id):
+                        return True
+                except RuntimeFailure:
+                    if left <= 0:
+                        raise
                 if left <= 0:
                     return False
                 try:

@@ -292,8 +292,11 @@ class DockerRuntime:
             async def running() -> bool:
                 nonlocal alive
                 if alive and maybe_ended.is_set():
+                    try:
+                        alive = await self._context.running(container_id)
+                    except RuntimeFailure:
+                        return True  # dockerd is away; the container may well live on, and write
                     maybe_ended.clear()
-                    alive = await self._context.running(container_id)
                 return alive
 
             async for data in logs.read(Path(path), options, running=running):

@@ -82,22 +82,23 @@ class Sandboxes:
         context = self._context
         address = "" if config.host_network else self._allocate()
         created_at = timestamps.now()
-        sandbox_id = ""
+        creation: asyncio.Task[str] | None = None
         first = not context.cgroups.exists(config.cgroup_parent)
         try:
             context.cgroups.ensure(config.cgroup_parent, config.resources)
             self._write_files(config)
             own = labels.sandbox_labels(config, ip=address, bridge=context.bridge, created_at=created_at)
             body = spec.sandbox_body(config, image=self._image, labels=own, granted=context.granted)
-            sandbox_id = await self._create(body, labels.sandbox_name(config))
+            # Shielded, as is the undoing: a cancelled start must leave nothing behind that nobody knows the id of.
+            creation = asyncio.create_task(self._create(body, labels.sandbox_name(config)))
+            sandbox_id = await asyncio.shield(creation)
             await context.start(sandbox_id)
             if address:
                 pid = context.pid(sandbox_id, config.cgroup_parent) or await context.pid_of(sandbox_id)
                 await self._network.attach(sandbox_id, pid, address)
                 await self._host_ports.set(sandbox_id, address, config.port_mappings)
         except BaseException as error:
-            # Shielded: a cancelled start must not leave half a sandbox behind.
-            await asyncio.shield(self._undo(config, sandbox_id, address, first=first))
+            await asyncio.shield(self._undo(config, creation, address, first=first))
             if isinstance(error, OSError):
                 raise RuntimeFailure(f"failed to create the pod's cgroup or files: {error}") from error
             raise
@@ -135,12 +136,14 @@ class Sandboxes:
             raise RuntimeFailure(f'failed to get sandbox image "{self._image}": {error}') from error
         return await self._context.create(body, name)
 
-    async def _undo(self, config: SandboxConfig, sandbox_id: str, address: str, *, first: bool) -> None:
-        if sandbox_id:
+    async def _undo(
+        self, config: SandboxConfig, creation: asyncio.Task[str] | None, address: str, *, first: bool
+    ) -> None:
+        if creation is not None:
             with contextlib.suppress(RuntimeFailure):
-                await self._context.remove(sandbox_id)
-            with contextlib.suppress(RuntimeFailure):
+                sandbox_id = await creation
                 await self._host_ports.drop(sandbox_id)
+                await self._context.remove(sandbox_id)
         self._release(address)
         if first:
             await asyncio.to_thread(self._context.cgroups.remove, config.cgroup_parent)

@@ -67,7 +67,8 @@ def container_status(
             exit_code = exit_code or 128
         else:
             reason = "Completed" if exit_code == 0 else "Error"
-        finished_at = finished_at or started_at
+        # Docker notes the start when its call returns; what ended at once has then ended before.
+        finished_at = max(finished_at, started_at)
     else:
         finished_at, exit_code = "", 0
     name, image_ref = image_names(own.get(labels.IMAGE, ""), inspected, image)

@@ -233,6 +233,21 @@ async def test_a_sandbox_that_fails_leaves_nothing(pods: Pods, runtime: DockerRu
     assert leftovers() == before
 
 
+@pytest.mark.parametrize("delay", [0.001, 0.01, 0.04, 0.08])
+async def test_a_start_that_is_cancelled_leaves_nothing(pods: Pods, runtime: DockerRuntime, delay: float) -> None:
+    before = leftovers()
+    config = pods.config()
+    task = asyncio.create_task(runtime.run_sandbox(config))
+    await asyncio.sleep(delay)
+    if task.cancel():
+        await asyncio.wait([task])
+    if not task.cancelled():
+        await runtime.remove_sandbox(task.result().id)
+    async with asyncio.timeout(10):
+        while leftovers() != before:
+            await asyncio.sleep(0.1)
+
+
 async def test_events_name_the_pod(pods: Pods) -> None:
     seen: list[tuple[str, str]] = []
 

@@ -136,13 +136,14 @@ async def frames(*inputs: node_pb2.ExecInput) -> AsyncIterator[node_pb2.ExecInpu
 
 
 async def test_logs_exec_and_exit_codes(pods: Pods, node: Node) -> None:
-    pod = await pods.run("sh", "-c", "echo first; echo second >&2; sleep 1000")
+    pod = await pods.run("sh", "-c", "echo first; sleep 0.2; echo second >&2; sleep 1000")
     ref = node.lookup.add(pod)
     channel, stub = node.stub()
     async with channel:
         follow = stub.Logs(node_pb2.LogsRequest(pod=ref, follow=True, timestamps=True))
         first = await follow.read()
         assert b"Z first" in first.data
+        assert b"Z second" in (await follow.read()).data
         follow.cancel()
         tail = [chunk.data async for chunk in stub.Logs(node_pb2.LogsRequest(pod=ref, tail_lines=1))]
         assert tail == [b"second\n"]

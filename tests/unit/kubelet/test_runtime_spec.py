@@ -226,3 +226,10 @@ def test_an_image_id_shows_the_name_and_digest_of_the_image() -> None:
     assert found.image == "docker.io/library/redis:latest"
     assert found.image_id == "docker.io/library/redis@sha256:3"
     assert status.container_status(inspected()).image_id == "sha256:1"
+
+
+def test_a_container_never_ends_before_it_starts() -> None:
+    found = status.container_status(
+        inspected(StartedAt="2026-01-01T00:00:02.5Z", FinishedAt="2026-01-01T00:00:02.4999Z")
+    )
+    assert found.finished_at == found.started_at
