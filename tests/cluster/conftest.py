@@ -18,8 +18,8 @@ from tests.cluster.harness import NODES, ROOT, Cluster, CommandFailed, Space, ru
 
 PROJECT = "pykube-test"
 SUBNET = "172.30.77"
-API_PORT = 16443
-REGISTRY_PORT = 15000
+API_PORT = 17643
+REGISTRY_PORT = 17500
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -50,7 +50,7 @@ def test_each_mistake_gets_one_clear_error_and_leaves_nothing(space: Space, clie
     )
 
     mismatch = deployment()
-    mismatch["spec"]["selector"] = {"matchLabels": {"app": "y"}}
+    mismatch["spec"]["selector"] = {"matchLabels": {"app": "other"}}
     assert "`selector` does not match template `labels`" in refused(space, mismatch, client=client)
 
     too_long = pod("x" * 254)

@@ -39,12 +39,10 @@ def test_cpu_limit_is_a_fifth_of_a_core_seen_from_outside(space: Space) -> None:
     found = space.get("pod", "busy")
     identity = found["status"]["containerStatuses"][0]["containerID"].removeprefix("docker://")
     node = found["spec"]["nodeName"]
-    # The kernel's own count of the time that the container's processes ran, in nanoseconds or microseconds.
+    # The kernel's own count of the time that the container's processes ran: nanoseconds (v1) or microseconds (v2).
     script = (
-        f"p=$(docker inspect -f '{{{{.State.Pid}}}}' {identity}); "
-        "d=$(grep -E '(cpuacct|^0::)' /proc/$p/cgroup | head -1 | cut -d: -f3); "
-        "cat /sys/fs/cgroup/cpuacct$d/cpuacct.usage 2>/dev/null || "
-        "awk '/usage_usec/ {print $2 * 1000}' /sys/fs/cgroup$d/cpu.stat"
+        f"d=$(find /sys/fs/cgroup -type d -name '*{identity}*' | grep -E 'cpuacct|cgroup/kubepods' | head -1); "
+        "cat $d/cpuacct.usage 2>/dev/null || awk '/usage_usec/ {print $2 * 1000}' $d/cpu.stat"
     )
 
     def used() -> float:
@@ -162,7 +160,11 @@ def test_a_startup_probe_holds_the_others_back(space: Space) -> None:
         "slow",
         "sleep 4; touch /tmp/started; sleep 600",
         container={
-            "startupProbe": {"exec": {"command": ["test", "-e", "/tmp/started"]}, "periodSeconds": 1},
+            "startupProbe": {
+                "exec": {"command": ["test", "-e", "/tmp/started"]},
+                "periodSeconds": 1,
+                "failureThreshold": 30,
+            },
             "livenessProbe": {
                 "exec": {"command": ["test", "-e", "/tmp/started"]},
                 "periodSeconds": 1,
@@ -234,7 +236,7 @@ def test_images_that_cannot_be_had(space: Space) -> None:
     space.apply(
         pod("missing", container={"image": "localhost:5000/no-such-image"}),
         pod("never", container={"image": "localhost:5000/not-here", "imagePullPolicy": "Never"}),
-        pod("invalid", container={"image": "UPPER/case"}),
+        pod("invalid", container={"image": "localhost:5000/UPPER"}),
     )
     for name, reasons in (
         ("missing", {"ErrImagePull", "ImagePullBackOff"}),

@@ -25,12 +25,15 @@ def test_pods_reach_pods_on_every_node_with_their_own_address(space: Space) -> N
                 f"{source} reaches {target}",
             )
             assert page == f"{target}\n"
-    listen = "nc -l -p 9999 -v 2>&1 | head -2"
-    space.apply(pod("ear", f"{listen}; sleep infinity", nodeName="node1"))
+    listen = "socat TCP-LISTEN:9999,reuseaddr,fork SYSTEM:'echo seen $SOCAT_PEERADDR >&2'"
+    space.apply(pod("ear", listen, nodeName="node1"))
     space.wait_ready("ear")
     ip = space.get("pod", "ear")["status"]["podIP"]
-    space.exec("on-node3", "sh", "-c", f"echo hi | nc -w 2 {ip} 9999")
-    until(lambda: addresses["on-node3"] in space.kubectl("logs", "ear"), "the listener saw the pod's own address")
+    until(lambda: space.exec("on-node3", "sh", "-c", f"nc {ip} 9999 </dev/null; echo asked"), "the listener listens")
+    until(
+        lambda: f"seen {addresses['on-node3']}" in space.kubectl("logs", "ear"),
+        "the listener saw the pod's own address",
+    )
 
 
 def test_services_of_both_protocols_and_session_affinity(space: Space) -> None:
