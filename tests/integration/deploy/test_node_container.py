@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 
 import docker
 import pytest
+import yaml
 from docker.errors import DockerException, ImageNotFound
 from docker.models.containers import Container
+
+from deploy.machine import ROOT
 
 TOOLBOX = "localhost:5000/pykube/toolbox:latest"
 CGROUP_PARENT = "/kubepods/burstable/podtest"
@@ -47,8 +50,7 @@ def node(client: docker.DockerClient) -> Iterator[Container]:
             hostname="node1",
             detach=True,
             network=network.name,
-            cap_add=["ALL"],
-            cap_drop=["SYS_RESOURCE"],
+            cap_add=yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-node"]["cap_add"],
             security_opt=["seccomp=unconfined", "apparmor=unconfined"],
             tmpfs={"/run": "", "/tmp": "exec"},
             volumes={volume.name: {"bind": "/var/lib/docker", "mode": "rw"}},
