@@ -7,6 +7,7 @@ import asyncio
 from api.types.core_v1 import LifecycleHandler
 from kubelet.cri import Runtime, RuntimeFailure
 from kubelet.podutil import AnyContainer
+from kubelet.probes import http
 
 HTTP_TIMEOUT = 30.0  # seconds
 
@@ -29,12 +30,8 @@ async def run(runtime: Runtime, handler: LifecycleHandler, container_id: str, co
     elif handler.sleep:
         await asyncio.sleep(handler.sleep.seconds)
     elif handler.http_get:
-        import aiohttp
-
-        from kubelet.probes import http
-
         ports = {p.name: p.container_port for p in container.ports or () if p.name}
         try:
             await http.call_hook(handler.http_get, ip, ports, HTTP_TIMEOUT)
-        except (ValueError, RuntimeError, OSError, aiohttp.ClientError, TimeoutError) as error:
+        except (http.HttpError, ValueError, TimeoutError) as error:
             raise HookFailure(str(error) or type(error).__name__) from None

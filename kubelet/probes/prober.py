@@ -20,6 +20,7 @@ from client.events import EventRecorder
 from kubelet import podutil
 from kubelet.cri import Runtime
 from kubelet.podutil import AnyContainer
+from kubelet.probes import execute, grpc_health, http, tcp
 from kubelet.probes.outcome import Outcome, Result
 
 log = logging.getLogger(__name__)
@@ -198,22 +199,13 @@ class Prober:
 
     async def _once(self, subject: _Subject, probe: Probe) -> Outcome:
         timeout = float(probe.timeout_seconds or 1)
-        # Imported on first use: a node without such probes need not carry an HTTP client in memory.
         if probe.exec:
-            from kubelet.probes import execute
-
             env = {v.name: v.value or "" for v in subject.container.env or ()}
             return await execute.probe(self._runtime, subject.container_id, probe.exec, env, timeout)
         if probe.http_get:
-            from kubelet.probes import http
-
             return await http.probe(probe.http_get, subject.ip, subject.ports, timeout)
         if probe.tcp_socket:
-            from kubelet.probes import tcp
-
             return await tcp.probe(probe.tcp_socket, subject.ip, subject.ports, timeout)
         if probe.grpc:
-            from kubelet.probes import grpc_health
-
             return await grpc_health.probe(probe.grpc, subject.ip, timeout)
         return Outcome(Result.UNKNOWN, f"missing probe handler for {podutil.describe(subject.pod)}")

@@ -26,7 +26,9 @@ def service(name: str, namespace: str = "default", ip: str = "10.96.0.5", *ports
     return codec.from_dict(Service, {"metadata": {"name": name, "namespace": namespace}, "spec": spec})
 
 
-async def environment(pod: dict[str, Any], container: dict[str, Any], *objects: Any, services: Any = ()) -> dict[str, str]:
+async def environment(
+    pod: dict[str, Any], container: dict[str, Any], *objects: Any, services: Any = ()
+) -> dict[str, str]:
     made = codec.from_dict(Pod, {"metadata": {"name": "web", "namespace": "default", "uid": "u"}, "spec": {}, **pod})
     skipped: list[str] = []
     async with Objects(FakeApi(*objects), lambda _: None) as store:
@@ -184,7 +186,10 @@ async def test_objects_are_watched_as_long_as_a_pod_needs_them() -> None:
     source = {"env": [{"name": "V", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}}]}
     pod = codec.from_dict(
         Pod,
-        {"metadata": {"name": "a", "namespace": "default", "uid": "u"}, "spec": {"containers": [{"name": "c", **source}]}},
+        {
+            "metadata": {"name": "a", "namespace": "default", "uid": "u"},
+            "spec": {"containers": [{"name": "c", **source}]},
+        },
     )
     told: list[set[str]] = []
     async with Objects(api, told.append) as objects:

@@ -415,7 +415,9 @@ async def test_a_resize_that_can_never_fit_is_told(node: Harness) -> None:
     await node.until(lambda: node.condition("PodResizePending") == "True")
     condition = next(c for c in node.pod().status.conditions or () if c.type == "PodResizePending")
     assert condition.reason == "Infeasible"
-    assert condition.message and condition.message.startswith("Node didn't have enough capacity: cpu, requested: 1000000")
+    assert condition.message and condition.message.startswith(
+        "Node didn't have enough capacity: cpu, requested: 1000000"
+    )
     assert "app" not in node.runtime.resources
     pod = node.pod()
     pod.spec.containers[0].resources.requests = {"cpu": "100m"}
