@@ -1,8 +1,8 @@
 """Which daemon pods a rolling update replaces next.
 
 Without surge an old pod is deleted (and `place` starts the new one) while fewer than maxUnavailable nodes are without
-an available pod; old pods that are not available go at once. With surge the new pod is started beside the old one, on at
-most maxSurge nodes at a time, and the old one goes when the new one is available.
+an available pod; old pods that are not available go at once. With surge the new pod is started beside the old one, on
+at most maxSurge nodes at a time, and the old one goes when the new one is available.
 """
 
 from __future__ import annotations
