@@ -100,6 +100,10 @@ class DockerRuntime:
     async def set_pod_cidr(self, cidr: str) -> None:
         await self._sandboxes.set_pod_cidr(cidr)
 
+    async def remove_network(self) -> None:
+        """When this machine stops being a node, and has no pods any more."""
+        await self._network.remove_bridge()
+
     def events(self) -> AsyncIterator[RuntimeEvent]:
         return self._hub.subscribe()
 

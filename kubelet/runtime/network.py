@@ -130,9 +130,23 @@ class PodNetwork:
         policy = subprocess.run([iptables, "-w", "-S", "FORWARD"], capture_output=True, text=True, check=False)
         if "-P FORWARD DROP" not in policy.stdout:
             return
-        rule = ["FORWARD", "-i", self.bridge, "-o", self.bridge, "-s", cidr, "-d", cidr, "-j", "ACCEPT"]
+        rule = self._forward_rule(cidr)
         if subprocess.run([iptables, "-w", "-C", *rule], capture_output=True, check=False).returncode != 0:
             subprocess.run([iptables, "-w", "-I", *rule], capture_output=True, check=True)
+
+    def _forward_rule(self, cidr: str) -> list[str]:
+        return ["FORWARD", "-i", self.bridge, "-o", self.bridge, "-s", cidr, "-d", cidr, "-j", "ACCEPT"]
+
+    async def remove_bridge(self) -> None:
+        """For a machine that stops being a node: the bridge goes, with the addresses on it and the rule for it."""
+        await self._run(self._remove_bridge)
+        self.ipam = None
+
+    def _remove_bridge(self) -> None:
+        self._delete(self.bridge)
+        if self.ipam is not None and (iptables := shutil.which("iptables")):
+            rule = self._forward_rule(str(self.ipam.network))
+            subprocess.run([iptables, "-w", "-D", *rule], capture_output=True, check=False)
 
     # -- pods -----------------------------------------------------------------------------------------------------
     async def attach(self, sandbox_id: str, pid: int, address: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -149,16 +150,21 @@ def leftovers() -> dict[str, list[str]]:
     }
 
 
+async def remove_network() -> None:
+    with tempfile.TemporaryDirectory() as state_dir:
+        async with started(Path(state_dir)) as runtime:
+            await runtime.remove_network()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left() -> Iterator[None]:
     """Every container, veth, cgroup and host port that the tests of this folder made is gone after them."""
     before = leftovers()
     yield
     after = leftovers()
-    rules = ["iptables", "-w", "-D", "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-s", CIDR, "-d", CIDR, "-j", "ACCEPT"]
-    subprocess.run(rules, capture_output=True, check=False)
-    subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
+    asyncio.run(remove_network())
     assert after == before
+    assert not (Path("/sys/class/net") / BRIDGE).exists()
 
 
 __all__ = ["BRIDGE", "CIDR", "PAUSE", "TOOLBOX", "Pods", "RunningPod", "leftovers", "replace", "started"]
