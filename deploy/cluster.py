@@ -25,7 +25,7 @@ from typing import Any
 import click
 import docker
 import yaml
-from docker.errors import APIError
+from docker.errors import APIError, DockerException
 from docker.models.containers import Container
 
 from deploy import kubeconfig, nodes
@@ -345,7 +345,7 @@ def guarded(work: Callable[[], None]) -> None:
     try:
         reach_docker()
         work()
-    except Problem as problem:
+    except (Problem, DockerException) as problem:
         click.echo(f"pykube: {problem}", err=True)
         raise SystemExit(1) from None
 

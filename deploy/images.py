@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import docker
-from docker.errors import APIError, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound
 from docker.models.images import Image as DockerImage
 
 from deploy import preload, wheels
@@ -374,7 +374,7 @@ def main(names: list[str]) -> int:
         ensure_base(builder)
         built = [image.name for image in needed(images(), names) if builder.build(image)]
         say(f"images are current, {len(built)} built" if built else "images are current")
-    except Problem as problem:
+    except (Problem, DockerException) as problem:
         print(f"images: {problem}", file=sys.stderr)
         return 1
     return 0
