@@ -22,6 +22,9 @@ WRITTEN = 3
 MOST = 200
 """The machines' network has addresses for this many."""
 
+PKI = "pki-more"
+"""The service that makes the keys of the nodes that are not in docker-compose.yml."""
+
 SUBNET = "${PYKUBE_SUBNET:-172.30.0}"
 VOLUMES = {"pki": "/etc/pykube/pki:ro", "docker": "/var/lib/docker", "kubelet": "/var/lib/kubelet"}
 
@@ -33,24 +36,32 @@ def names(count: int) -> list[str]:
 
 
 def override(compose: dict[str, Any], count: int) -> dict[str, Any]:
-    """The compose document that adds nodes 4 to `count`."""
+    """The compose document that adds nodes 4 to `count`.
+
+    Their keys are made by a service of their own: compose replaces whatever depends on a service that has changed, and
+    the control plane depends on `pki`.
+    """
     added = names(count)[WRITTEN:]
     addresses = {name: f"{SUBNET}.{10 + int(name.removeprefix('node'))}" for name in added}
     pki = compose["services"]["pki"]
+    common = [word for word in pki["command"] if not word.startswith(("--node=", "--bundle="))]
     services: dict[str, Any] = {
-        "pki": {
+        PKI: {
+            **pki,
+            "depends_on": {"pki": {"condition": "service_completed_successfully"}},
             "command": [
-                *pki["command"],
+                *common,
                 *(f"--node={name}={addresses[name]}" for name in added),
                 *(f"--bundle={name}=/nodes/{name}" for name in added),
             ],
-            "volumes": [f"{name}-pki:/nodes/{name}" for name in added],
+            "volumes": ["pki:/pki", *(f"{name}-pki:/nodes/{name}" for name in added)],
         }
     }
     for name in added:
         services[name] = {
             "extends": {"file": str(COMPOSE), "service": f"node{WRITTEN}"},
             "hostname": name,
+            "depends_on": {PKI: {"condition": "service_completed_successfully"}},
             "environment": {"PYKUBE_NODE_NAME": name, "PYKUBE_NODE_IP": addresses[name]},
             "volumes": [f"{name}-{volume}:{target}" for volume, target in VOLUMES.items()],
             "networks": {"cluster": {"ipv4_address": addresses[name]}},

@@ -20,11 +20,11 @@ def compose() -> dict[str, Any]:
 
 def test_more_nodes_are_further_services_with_names_addresses_and_keys_of_their_own(compose: dict[str, Any]) -> None:
     override = nodes.override(compose, 5)
-    assert set(override["services"]) == {"pki", "node4", "node5"}
-    command = override["services"]["pki"]["command"]
-    assert command[: len(compose["services"]["pki"]["command"])] == compose["services"]["pki"]["command"]
+    assert set(override["services"]) == {nodes.PKI, "node4", "node5"}
+    command = override["services"][nodes.PKI]["command"]
     assert "--node=node5=${PYKUBE_SUBNET:-172.30.0}.15" in command
     assert "--bundle=node4=/nodes/node4" in command
+    assert not [word for word in command if "node1" in word]
     node = override["services"]["node5"]
     assert node["networks"]["cluster"]["ipv4_address"] == node["environment"]["PYKUBE_NODE_IP"]
     assert set(override["volumes"]) == {f"node{n}-{v}" for n in (4, 5) for v in ("pki", "docker", "kubelet")}
