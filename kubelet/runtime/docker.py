@@ -72,9 +72,11 @@ class DockerRuntime:
         self._late: dict[str, tuple[str, Resources]] = {}  # container id -> limits to set once it runs
 
     async def run(self) -> None:
-        """Follows Docker's events until cancelled."""
+        """Follows Docker's events until cancelled; first of all fetches the sandbox's image if it is missing."""
         try:
-            await self._hub.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._hub.run())
+                tasks.create_task(self._sandboxes.prefetch_image())
         finally:
             await self.close()
 
@@ -241,7 +243,8 @@ class DockerRuntime:
 
     async def attach(self, container_id: str, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> HijackedStream:
         query = {"stream": 1, "stdin": int(stdin), "stdout": int(stdout), "stderr": int(stderr)}
-        if not await self._context.running(container_id):
+        inspected = await self._context.inspect(container_id)
+        if not inspected["State"]["Running"]:
             raise RuntimeFailure(f"container not running ({container_id})")
         connection = await wire.hijack(self._host, wire.target("containers", container_id, "attach", query=query))
 
@@ -252,7 +255,8 @@ class DockerRuntime:
         async def exit_code() -> int:
             return 0  # an attachment ends without a verdict; the pod's status has it
 
-        return HijackedStream(connection, tty=tty, exit_code=exit_code, resize=resize)
+        # Whether Docker frames the output depends on the container, whatever the caller believes.
+        return HijackedStream(connection, tty=bool(inspected["Config"]["Tty"]), exit_code=exit_code, resize=resize)
 
     async def dial(self, sandbox_id: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         pid = await self._context.pid_of(sandbox_id)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubelet.cri import ImageStatus, Runtime, RuntimeFailure
+from kubelet.runtime import image_name
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class ImageGC:
         """`high` and `low` in percent of the file system of `image_dir`."""
         self._runtime = runtime
         self._image_dir = image_dir
-        self._sandbox_image = sandbox_image
+        self._sandbox_image = image_name.normalize_known(sandbox_image)
         self._high, self._low = high, low
         self._clock = clock
         self._usage = usage

@@ -34,6 +34,7 @@ from kubelet.runtime.network import PodNetwork
 
 log = logging.getLogger(__name__)
 
+PREFETCH_RETRY = 2.0  # seconds
 KILL_TIMEOUT = 30.0  # seconds until a SIGKILL that does nothing is an error
 
 
@@ -53,6 +54,7 @@ class Sandboxes:
         self._images = images
         self._image = image
         self._host_ports = HostPorts(network.bridge)
+        self._fetching = asyncio.Lock()
 
     # -- start and adoption -----------------------------------------------------------------------------------------
     async def set_pod_cidr(self, cidr: str) -> None:
@@ -130,11 +132,26 @@ class Sandboxes:
         except RuntimeFailure as error:
             if "No such image" not in str(error):
                 raise
-        try:
-            await self._images.pull(self._image)
-        except RuntimeFailure as error:
-            raise RuntimeFailure(f'failed to get sandbox image "{self._image}": {error}') from error
+        await self.fetch_image()
         return await self._context.create(body, name)
+
+    async def fetch_image(self) -> None:
+        """Have the sandbox's image here. Raises RuntimeFailure."""
+        async with self._fetching:
+            try:
+                if await self._images.get(self._image) is None:
+                    await self._images.pull(self._image)
+            except RuntimeFailure as error:
+                raise RuntimeFailure(f'failed to get sandbox image "{self._image}": {error}') from error
+
+    async def prefetch_image(self) -> None:
+        """Before the first pod asks for it, so that it need not wait; keeps trying until it is there."""
+        while True:
+            try:
+                return await self.fetch_image()
+            except RuntimeFailure as error:
+                log.info("%s", error)
+                await asyncio.sleep(PREFETCH_RETRY)
 
     async def _undo(
         self, config: SandboxConfig, creation: asyncio.Task[str] | None, address: str, *, first: bool

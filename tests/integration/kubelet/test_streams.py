@@ -111,7 +111,17 @@ async def test_attach_talks_to_the_main_process(pods: Pods) -> None:
     assert (await pod.ended()).exit_code == 0
 
 
-async def test_two_hundred_execs_at_once(pods: Pods) -> None:
+async def test_attach_to_a_terminal_is_not_misled_by_its_caller(pods: Pods) -> None:
+    pod = await pods.run("sh", "-c", "read line; stty size; echo bye", stdin=True, tty=True)
+    stream = await pod.runtime.attach(pod.container, stdin=True, stdout=True, stderr=True, tty=False)
+    await stream.resize(99, 33)
+    await stream.write(b"go\n")
+    out = await collect(stream)
+    assert b"33 99" in out["stdout"]
+    assert b"bye" in out["stdout"]
+
+
+async def test_sixty_execs_at_once(pods: Pods) -> None:
     pod = await pods.run()
 
     async def one(number: int) -> bytes:
