@@ -10,6 +10,7 @@ from aiohttp import web
 
 from api import codec, errors
 from api.resources import Resource
+from apiserver.rest import openapi_v2_protobuf
 from apiserver.rest.discovery import Discovery
 from apiserver.rest.health import VERSION
 from apiserver.rest.negotiate import clauses
@@ -33,24 +34,26 @@ class OpenAPI:
         self._documents.clear()
 
     async def respond(self, request: web.BaseRequest) -> web.Response | None:
-        """The document at this path. Raises StatusError 406 if only protobuf is accepted."""
+        """The document at this path. Raises StatusError 406 for media types that nobody asks for."""
         path = request.path.rstrip("/")
+        accept = request.headers.get("Accept", "")
+        protobuf = path == "/openapi/v2" and any(t in accept for t in openapi_v2_protobuf.ACCEPTED)
         if path == "/openapi/v2":
-            document = await self._document("v2")
+            document = await self._document("v2.pb" if protobuf else "v2")
         elif path == "/openapi/v3":
             document = codec.encode({"paths": {name: await self._link(name) for name in self._names()}})
         elif path.startswith("/openapi/v3/") and (name := path.removeprefix("/openapi/v3/")) in self._names():
             document = await self._document(name)
         else:
             return None
-        accept = request.headers.get("Accept", "")
-        if accept and not any(clause.type in _JSON_TYPES for clause in clauses(accept)):
+        if accept and not protobuf and not any(clause.type in _JSON_TYPES for clause in clauses(accept)):
             raise errors.not_acceptable(("application/json",))
         etag = f'"{_hash(document)}"'
         headers = {"ETag": etag, "Vary": "Accept"}
         if request.headers.get("If-None-Match") == etag:
             return web.Response(status=304, headers=headers)
-        response = web.Response(body=document, content_type="application/json", headers=headers)
+        media_type = openapi_v2_protobuf.MEDIA_TYPE if protobuf else "application/json"
+        response = web.Response(body=document, headers={"Content-Type": media_type, **headers})
         response.enable_compression()
         return response
 
@@ -69,7 +72,7 @@ class OpenAPI:
     async def _document(self, name: str) -> bytes:
         async with self._making:
             if name not in self._documents:
-                make = self._v2 if name == "v2" else self._v3
+                make = {"v2": self._v2, "v2.pb": self._v2_protobuf}.get(name, self._v3)
                 self._documents[name] = await asyncio.to_thread(make, name)
             return self._documents[name]
 
@@ -93,7 +96,13 @@ class OpenAPI:
             }
         )
 
+    def _v2_protobuf(self, _name: str) -> bytes:
+        return openapi_v2_protobuf.document(self._v2_document())
+
     def _v2(self, _name: str) -> bytes:
+        return codec.encode(self._v2_document())
+
+    def _v2_document(self) -> dict[str, Any]:
         schemas = Schemas("#/definitions/", v3=False)
         everything = [resource for resources in self._names().values() for resource in resources]
         for resource in everything:
@@ -101,7 +110,7 @@ class OpenAPI:
         paths = Paths(schemas, v3=False)
         for resource in everything:
             paths.add(resource)
-        document: dict[str, Any] = {
+        return {
             "swagger": "2.0",
             "info": {"title": "Kubernetes", "version": VERSION.git_version},
             "paths": paths.found,
@@ -109,7 +118,6 @@ class OpenAPI:
             "securityDefinitions": {"BearerToken": {"type": "apiKey", **_SECURITY["BearerToken"]}},
             "security": [{"BearerToken": []}],
         }
-        return codec.encode(document)
 
 
 def _hash(document: bytes) -> str:

@@ -144,7 +144,7 @@ def test_every_component_killed_in_turn_while_a_deployment_scales(cluster: Clust
     try:
         scale(30)
         for machine, process in VICTIMS:
-            cluster.on(machine, "pkill", "-9", "-f", process)
+            cluster.on(machine, "busybox", "pkill", "-9", "-f", process)
             time.sleep(2)
         until(lambda: space.get("deployment", "web")["status"].get("readyReplicas") == 30, "30 are ready", timeout=240)
         grown = starts(space)
@@ -152,7 +152,7 @@ def test_every_component_killed_in_turn_while_a_deployment_scales(cluster: Clust
         assert all(grown[name] == identity for name, identity in first.items())
         scale(3)
         for machine, process in VICTIMS:
-            cluster.on(machine, "pkill", "-9", "-f", process)
+            cluster.on(machine, "busybox", "pkill", "-9", "-f", process)
             time.sleep(1)
         until(lambda: len(space.pods("app=web")) == 3, "three are left", timeout=120)
     finally:
@@ -168,7 +168,7 @@ def test_restarting_a_kubelet_restarts_no_container(cluster: Cluster, space: Spa
     space.apply(*(pod(f"p{i}", nodeName="node2") for i in range(3)))
     space.wait_ready("p0", "p1", "p2")
     before = starts(space)
-    cluster.on("node2", "pkill", "-9", "-f", "python3 -m kubelet")
+    cluster.on("node2", "busybox", "pkill", "-9", "-f", "python3 -m kubelet")
     space.apply(pod("new", nodeName="node2"))
     space.wait_ready("new")
     after = starts(space)
