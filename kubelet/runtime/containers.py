@@ -22,6 +22,7 @@ from kubelet.cri import (
 )
 from kubelet.runtime import labels, spec, status, timestamps
 from kubelet.runtime.context import Context
+from kubelet.runtime.disk import Paths
 from kubelet.runtime.images import Images
 
 KILL_TIMEOUT = 30.0  # seconds until a SIGKILL that does nothing is an error
@@ -34,6 +35,7 @@ class Containers:
         self._images = images
         # id -> (state in Docker's list, status): what can't change as long as the state does not.
         self._known: dict[str, tuple[str, ContainerStatus]] = {}
+        self.paths: dict[str, Paths] = {}
 
     async def create(
         self, sandbox_id: str, sandbox: SandboxConfig, config: ContainerConfig, mounts: Iterable[Mount]
@@ -107,6 +109,7 @@ class Containers:
         return await self._status(await self._context.inspect(container_id), {})
 
     async def _status(self, inspected: dict[str, Any], images: dict[str, ImageStatus | None]) -> ContainerStatus:
+        self.paths[inspected["Id"]] = Paths.of(inspected)
         image_id = str(inspected["Image"])
         if image_id not in images:
             images[image_id] = await self._images.get(image_id)
@@ -124,6 +127,7 @@ class Containers:
         if not uid:
             alive = {entry["Id"] for entry in others}
             self._known = {key: value for key, value in self._known.items() if key in alive}
+            self.paths = {key: value for key, value in self.paths.items() if key in alive}
         groups: dict[str, tuple[dict[str, str], list[SandboxStatus], list[ContainerStatus]]] = {}
         for entry in entries:
             groups.setdefault(entry["Labels"][labels.POD_UID], (entry["Labels"], [], []))

@@ -333,7 +333,7 @@ class DockerRuntime:
             for uid, snapshot in snapshots.items()
             if parents.get(uid) and any(box.state is State.RUNNING for box in snapshot.sandboxes)
         ]
-        return await asyncio.to_thread(self._stats.pods, running)
+        return await asyncio.to_thread(self._stats.pods, running, dict(self._containers.paths))
 
 
 def _log_options(

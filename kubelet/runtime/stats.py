@@ -7,13 +7,15 @@ that is at least a second old, or since its start.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from api.time import now
 from kubelet.cri import ContainerStatus, PodSnapshot, State
+from kubelet.runtime import disk
 from kubelet.runtime.cgroups import Cgroups, Usage
+from kubelet.runtime.disk import DiskUsage, Paths
 
 Json = dict[str, Any]
 MIN_INTERVAL = 1.0  # seconds
@@ -24,14 +26,18 @@ class Stats:
     def __init__(self, cgroups: Cgroups, *, proc: Path = Path("/proc")) -> None:
         self._cgroups = cgroups
         self._proc = proc
+        self._disk = DiskUsage()
         self._samples: dict[str, tuple[float, int, int]] = {}  # cgroup -> (time, cpu ns, rate)
 
-    def pods(self, pods: Iterable[tuple[PodSnapshot, str]]) -> dict[str, Json]:
-        """(snapshot, cgroup parent) of each running pod -> its stats by UID. Blocking, on kernel files only."""
+    def pods(self, pods: Iterable[tuple[PodSnapshot, str]], paths: Mapping[str, Paths]) -> dict[str, Json]:
+        """(snapshot, cgroup parent) of each running pod -> its stats by UID. Blocking: kernel files, and now and then a
+        walk over the writable layers, whose `paths` are by container id."""
         out: dict[str, Json] = {}
         seen: set[str] = set()
         for snapshot, parent in pods:
             out[snapshot.uid] = self._pod(snapshot, parent, seen)
+            self._add_storage(out[snapshot.uid], snapshot, paths)
+        self._disk.keep(paths.keys())
         for gone in self._samples.keys() - seen:
             del self._samples[gone]
         return out
@@ -53,6 +59,26 @@ class Stats:
             if processes and (network := self.network(processes[0], "eth0")):
                 stats["network"] = network
         return {key: value for key, value in stats.items() if value is not None}
+
+    def _add_storage(self, stats: Json, snapshot: PodSnapshot, paths: Mapping[str, Paths]) -> None:
+        """Ended containers take space too; the pod's sum has them, its list of containers has not. The volumes' part of
+        `ephemeral-storage` is the kubelet's to add."""
+        shown = {item["name"]: item for item in stats["containers"]}
+        total: Json = {}
+        for container in snapshot.containers:
+            where = paths.get(container.id)
+            if where is None or not (where.layer or where.log):
+                continue
+            taken = self._disk.of(container.id, where)
+            figures = disk.statistics(taken, where.layer or where.log, now())
+            if container.state is State.RUNNING and container.name in shown:
+                shown[container.name].update(figures)
+            if figures:
+                used = total.get("usedBytes", 0) + taken.layer_bytes + taken.log_bytes
+                inodes = total.get("inodesUsed", 0) + taken.layer_inodes + 1
+                total = {**figures["rootfs"], "usedBytes": used, "inodesUsed": inodes}
+        if total:
+            stats["ephemeral-storage"] = total
 
     def _container(self, container: ContainerStatus, parent: str, seen: set[str]) -> Json | None:
         path = f"{parent}/{container.id}"

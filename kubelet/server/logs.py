@@ -85,6 +85,9 @@ async def stream(runtime: cri.Runtime, pod: Pod, request: node_pb2.LogsRequest) 
         limit_bytes=request.limit_bytes if request.HasField("limit_bytes") else None,
         stream=selected.lower(),
     )
-    async for data in output:
-        for start in range(0, len(data), CHUNK):
-            yield data[start : start + CHUNK]
+    try:
+        async for data in output:
+            for start in range(0, len(data), CHUNK):
+                yield data[start : start + CHUNK]
+    except cri.ContainerNotFound as error:
+        raise failure(f"unable to retrieve container logs for docker://{found}", 400) from error

@@ -274,7 +274,9 @@ async def test_host_namespaces(pods: Pods) -> None:
 
 
 async def test_statistics_count_what_a_pod_uses(pods: Pods) -> None:
-    pod = await pods.run("sh", "-c", "while :; do :; done", resources=cri.Resources(memory_limit=32 << 20))
+    script = "seq 100000; dd if=/dev/zero of=/big bs=1M count=5; touch /done; while :; do :; done"
+    pod = await pods.run("sh", "-c", script, resources=cri.Resources(memory_limit=32 << 20))
+    await pod.sh("until test -e /done; do sleep 0.05; done")
     await asyncio.sleep(0.3)
     stats = (await pods.runtime.pod_stats())[pod.config.uid]
     assert stats["podRef"] == {"name": pod.config.name, "namespace": "runtime-test", "uid": pod.config.uid}
@@ -282,6 +284,10 @@ async def test_statistics_count_what_a_pod_uses(pods: Pods) -> None:
     assert container["name"] == "main"
     assert container["cpu"]["usageCoreNanoSeconds"] > 50_000_000
     assert 0 < container["memory"]["workingSetBytes"] < 32 << 20
+    assert 5 << 20 <= container["rootfs"]["usedBytes"] < 6 << 20
+    assert 5 << 20 < container["logs"]["usedBytes"] < 9 << 20
+    storage = stats["ephemeral-storage"]
+    assert storage["usedBytes"] == container["rootfs"]["usedBytes"] + container["logs"]["usedBytes"]  # type: ignore[index]
     assert stats["network"]["name"] == "eth0"  # type: ignore[index]
     assert stats["process_stats"] == {"process_count": 2}
 

@@ -222,6 +222,11 @@ async def test_failures_carry_upstreams_words(pods: Pods, node: Node) -> None:
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert status["message"] == f'previous terminated container "main" in pod "{pod.config.name}" not found'
         assert (status["code"], status["reason"]) == (400, "BadRequest")
+        lost = node.lookup.found[0].status.container_statuses
+        assert lost
+        lost[0].container_id = "docker://" + "0" * 64
+        code, status = await failing(stub.Logs(node_pb2.LogsRequest(pod=ref)))
+        assert status["message"] == f"unable to retrieve container logs for docker://{'0' * 64}"
         gone = node_pb2.PodRef(namespace="runtime-test", name="gone")
         code, status = await failing(stub.Logs(node_pb2.LogsRequest(pod=gone)))
         assert (code, status["message"]) == (grpc.StatusCode.NOT_FOUND, "pod does not exist")
