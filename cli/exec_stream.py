@@ -99,10 +99,10 @@ async def run(
     status: Object | None = None
     async with websocket(client, path, query, EXEC_PROTOCOLS) as socket:
         helpers: list[asyncio.Task[None]] = []
-        if stdin is not None:
-            helpers.append(asyncio.create_task(_send_input(socket, stdin)))
         if sizes is not None:
             helpers.append(asyncio.create_task(_send_sizes(socket, sizes)))
+        if stdin is not None:
+            helpers.append(asyncio.create_task(_send_input(socket, stdin)))
         try:
             async for message in socket:
                 if message.type not in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):

@@ -1,8 +1,8 @@
 """How a command is declared: click underneath, kubectl's flag habits and help layout on top.
 
 kubectl parses flags with pflag, which differs from click in ways users rely on: `--flag=false`, `-o=yaml`, flags with
-an optional value (`--dry-run`), global flags before or after the command, and knowing what stood behind `--`. All of that
-is here, so that a command is just an async function.
+an optional value (`--dry-run`), global flags before or after the command, and knowing what stood behind `--`. All of
+that is here, so that a command is just an async function.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ class Option(click.Option):
 
 def option(*names: str, help: str = "", **kwargs: Any) -> Callable[[Any], Any]:
     """A flag that takes a value (or, with `bare=`, may stand alone)."""
-    kwargs.setdefault("default", "" if not kwargs.get("multiple") and "type" not in kwargs else None)
     if kwargs.get("multiple"):
         kwargs["default"] = ()
+    elif not kwargs.get("required"):
+        kwargs.setdefault("default", None if "type" in kwargs else "")
     return click.option(*names, cls=Option, help=help, **kwargs)
 
 
@@ -273,6 +274,7 @@ def command(
             from cli.env import Env
 
             ctx = click.get_current_context()
+            ctx.ensure_object(dict)["command_path"] = ctx.command_path
             env = Env(ctx.ensure_object(dict), command_path=ctx.command_path)
             after = ctx.meta.get("cli.after_dash")
             args = tuple(params.pop("args", ()))
@@ -345,14 +347,15 @@ def main(root: click.Command, argv: Sequence[str] | None = None) -> int:
         print(f"See '{path} --help' for usage.", file=sys.stderr)
         return 1
     except BaseException as problem:
-        return report(problem, verbosity=int(state.get("verbosity") or 0), arguments=arguments)
+        verbosity = int(state.get("verbosity") or 0)
+        return report(problem, verbosity=verbosity, command_path=state.get("command_path") or PROG)
 
 
-def report(problem: BaseException, *, verbosity: int, arguments: Sequence[str]) -> int:
+def report(problem: BaseException, *, verbosity: int, command_path: str) -> int:
     if isinstance(problem, BaseExceptionGroup):
         inner = [one for one in problem.exceptions if not isinstance(one, asyncio.CancelledError)]
         if inner:
-            return report(inner[0], verbosity=verbosity, arguments=arguments)
+            return report(inner[0], verbosity=verbosity, command_path=command_path)
     if verbosity >= 9:
         import traceback
 
@@ -364,8 +367,7 @@ def report(problem: BaseException, *, verbosity: int, arguments: Sequence[str]) 
     if text:
         print(text, file=sys.stderr)
     if isinstance(problem, errors.UsageError):
-        words = [word for word in arguments if not word.startswith("-")][:1]
-        print(f"See '{' '.join([PROG, *words])} -h' for help and examples", file=sys.stderr)
+        print(f"See '{command_path} -h' for help and examples", file=sys.stderr)
     return errors.exit_code(problem)
 
 

@@ -210,6 +210,8 @@ class _Parser:
             elif not steps and (char.isalnum() or char == "_"):
                 name = re.match(r"[\w-]*", self.text[self.pos :])
                 raise self.fail(f"unrecognized identifier {name.group() if name else char}")
+            elif stop == ")":
+                raise self.fail("unterminated filter")
             else:
                 raise self.fail(f"unrecognized character in action: U+{ord(char):04X} '{char}'")
         if self.pos == begin:

@@ -157,6 +157,9 @@ def _loader() -> Any:
     Loader.add_implicit_resolver(_FLOAT, re.compile(number), list("-+0123456789."))
     Loader.add_constructor(_INT, _construct_int)
     Loader.add_constructor(_FLOAT, _construct_float)
+    for tag in ("value", "merge"):
+        # `=` and `<<` as values are text.
+        Loader.add_constructor(f"tag:yaml.org,2002:{tag}", lambda loader, node: str(node.value))
     Loader.add_constructor("tag:yaml.org,2002:map", _construct_map)
     _LOADER.append(Loader)
     return Loader

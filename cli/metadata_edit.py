@@ -74,7 +74,7 @@ class Change:
         """kubectl's last word: `labeled`, `unlabeled`, `not labeled`, `annotated`."""
         have = dig(obj, "metadata", self.section, default={})
         for key in self.remove:
-            if key not in have:
+            if key not in have and self.section == "labels":
                 env.out(f'{self.word} "{key}" not found.')
         if self.section == "annotations":
             return "annotated"
@@ -116,7 +116,7 @@ async def run(env: Env, args: tuple[str, ...], section: str, params: dict[str, A
     if not resources and not params["filename"]:
         raise UsageError("one or more resources must be specified as <resource> <name> or <resource>/<name>")
     if not settings and not remove and not params["list_only"]:
-        raise UsageError(f"at least one {word} update is required")
+        raise CliError(f"at least one {word} update is required")
     writer = Writer(
         env,
         dry_run=params["dry_run"],

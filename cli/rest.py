@@ -254,7 +254,8 @@ def connection_words(problem: BaseException, server: str) -> str:
     if isinstance(problem, aiohttp.ClientConnectorError):
         if isinstance(problem.os_error, ConnectionRefusedError):
             return f"The connection to the server {host} was refused - did you specify the right host or port?"
-        return f"Unable to connect to the server: dial tcp {host}: {problem.os_error.strerror or problem.os_error}"
+        why = (problem.os_error.strerror or "connection failed").lower()
+        return f"Unable to connect to the server: dial tcp {host}: {why}"
     if isinstance(problem, (TimeoutError, aiohttp.ServerTimeoutError)):
         return "Unable to connect to the server: net/http: request canceled (Client.Timeout exceeded)"
     if isinstance(problem, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionResetError)):

@@ -2,8 +2,8 @@
 
 Three-way, as `apply` needs it: the manifest against the live object tells additions and changes, the last applied
 manifest against the new one tells deletions. The directives (`$patch`, `$setElementOrder/...`,
-`$deleteFromPrimitiveList/...`, `$retainKeys`) are those of the strategic merge patch of the Kubernetes API conventions. Merge keys come from the
-generated metadata of `api`, for the one type at hand.
+`$deleteFromPrimitiveList/...`, `$retainKeys`) are those of the strategic merge patch of the Kubernetes
+API conventions. Merge keys come from the generated metadata of `api`, for the one type at hand.
 """
 
 from __future__ import annotations

@@ -119,6 +119,11 @@ async def whoami(env: Env, args: tuple[str, ...], **params: Any) -> None:
     try:
         answer = await env.client.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=body)
     except ApiError as problem:
+        if problem.is_not_found:
+            raise CliError(
+                "the selfsubjectreviews API is not enabled in the cluster\nenable APISelfSubjectReview feature gate "
+                "and authentication.k8s.io/v1alpha1 or authentication.k8s.io/v1beta1 API"
+            ) from problem
         if problem.reason == "Forbidden":
             raise CliError(
                 "the selfsubjectreviews API is not enabled in the cluster or you do not have permission to call it"

@@ -40,7 +40,15 @@ class CreateGroup(Group):
     """Runs by itself with -f, or one of its generators."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Words that are no generator are answered as arguments, as kubectl does.
         super().__init__(*args, invoke_without_command=True, no_args_is_help=False, aliases=ALIASES, **kwargs)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise UsageError(f"Unexpected args: [{' '.join(args)}]")
+        return super().resolve_command(ctx, args)
 
 
 @click.command(
@@ -61,6 +69,7 @@ class CreateGroup(Group):
 )
 @click.pass_context
 def command(ctx: click.Context, /, **params: Any) -> None:
+    ctx.ensure_object(dict)["command_path"] = ctx.command_path
     if ctx.invoked_subcommand is None:
         execute(Env(ctx.ensure_object(dict), command_path=ctx.command_path), _from_files, **params)
 
@@ -81,7 +90,7 @@ async def _from_files(
     from cli.commands.apply import validation
 
     if not filename:
-        raise UsageError("must specify one of -f and -k")
+        raise CliError("must specify one of -f and -k")
     if raw:
         if len(filename) != 1:
             raise CliError("--raw can only use a single local file or stdin")

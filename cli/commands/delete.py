@@ -109,6 +109,12 @@ async def command(
             "Immediate deletion does not wait for confirmation that the running resource has been terminated. The "
             "resource may continue to run on the cluster indefinitely."
         )
+    if not args and not filename:
+        raise CliError(
+            "You must provide one or more resources by argument or filename.\n"
+            "Example resource specifications include:\n"
+            "   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'"
+        )
     by_list = bool(selector or field_selector or all)
     targets = await resolve(
         env,
@@ -139,6 +145,7 @@ async def command(
         output=output,
         dry_run=dry_run,
         ignore_not_found=ignore_not_found or (by_list and not filename),
+        by_list=by_list,
         wait=wait and dry_run in ("", "none"),
         timeout=parse_duration(timeout),
     )
@@ -154,6 +161,7 @@ async def _delete(
     output: str,
     dry_run: str,
     ignore_not_found: bool,
+    by_list: bool,
     wait: bool,
     timeout: float,
 ) -> None:
@@ -176,7 +184,7 @@ async def _delete(
         else:
             env.out(f'{target.mapping.display} "{target.name}" {word}{suffix}')
         pending.append((target, _uid(answer)))
-    if not count and not problems:
+    if not count and not problems and by_list:
         env.out("No resources found")
     if wait and pending:
         import sys

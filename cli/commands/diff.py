@@ -50,10 +50,11 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
         raise CliError("must specify one of -f and -k")
     writer = Writer(env, dry_run="server", manager=params["field_manager"])
     applier = Applier(env, writer, server_side=params["server_side"], force_conflicts=params["force_conflicts"])
-    with tempfile.TemporaryDirectory() as folder:
-        live, merged = Path(folder) / "LIVE", Path(folder) / "MERGED"
-        live.mkdir()
-        merged.mkdir()
+    with (
+        tempfile.TemporaryDirectory(prefix="LIVE-") as live_folder,
+        tempfile.TemporaryDirectory(prefix="MERGED-") as merged_folder,
+    ):
+        live, merged = Path(live_folder), Path(merged_folder)
         try:
             for target in await resolve(env, (), filenames=params["filename"], recursive=params["recursive"]):
                 before, after = await _versions(env, applier, writer, target)
@@ -65,7 +66,7 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
                     (where / name).write_text(to_yaml(_masked(target, shown)) if obj else "")
         except (ApiError, CliError) as problem:
             raise _as_failure(problem) from problem
-        code = _run(folder)
+        code = _run(live, merged)
     if code:
         raise SilentExit(code)
 
@@ -99,11 +100,11 @@ def _masked(target: Target, obj: Object) -> Object:
     return {**obj, "data": masked}
 
 
-def _run(folder: str) -> int:
+def _run(live: Path, merged: Path) -> int:
     external = os.environ.get("KUBECTL_EXTERNAL_DIFF")
     words = shlex.split(external) if external else ["diff", "-u", "-N"]
     try:
-        done = subprocess.run([*words, f"{folder}/LIVE", f"{folder}/MERGED"], check=False)
+        done = subprocess.run([*words, str(live), str(merged)], check=False)
     except OSError as problem:
         raise CliError(f'failed to run "{words[0]}": {problem.strerror}', code=2) from problem
     return done.returncode

@@ -55,7 +55,7 @@ async def command(
     if not args:
         raise UsageError("pod, type/name or --filename must be specified")
     if not after_dash:
-        raise UsageError("you must specify at least one command for the container")
+        raise CliError("you must specify at least one command for the container")
     if len(args) > 1:
         raise UsageError("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead")
     pod = await pod_for(env, args[0], timeout=parse_duration(pod_running_timeout))

@@ -152,9 +152,7 @@ class _Trail:
         if isinstance(inner.get("additionalProperties"), dict):
             return f"map[string]{self.type_name(inner['additionalProperties'])}"
         ref = schema.get("$ref") or next((one.get("$ref") for one in schema.get("allOf") or [] if one.get("$ref")), "")
-        if ref and (inner.get("properties") or inner.get("type") == "object"):
-            return str(ref.rsplit(".", 1)[-1])
-        if ref and not inner.get("properties"):
+        if ref and (inner.get("properties") or inner.get("type", "object") == "object"):
             return str(ref.rsplit(".", 1)[-1])
         kind = inner.get("type") or "Object"
         return "Object" if kind == "object" else str(kind)
@@ -165,7 +163,7 @@ def _render(mapping: Mapping, trail: _Trail, recursive: bool) -> list[str]:
     out += [f"KIND:       {mapping.kind}", f"VERSION:    {mapping.version}", ""]
     inner = trail.object_of(trail.schema)
     if trail.field:
-        out += [f"FIELD: {trail.field} <{trail.type_name(trail.field_schema or {})}>", *_enum(trail.schema, ""), ""]
+        out += [f"FIELD: {trail.field} <{trail.type_name(trail.field_schema or {})}>", *_enum(trail.schema, ""), "", ""]
     out.append("DESCRIPTION:")
     words = (trail.field_schema or {}).get("description") or ""
     own = inner.get("description") or ""
@@ -205,5 +203,12 @@ def _enum(field: Object, indent: str) -> list[str]:
 def _wrap(text: str, indent: str) -> list[str]:
     out: list[str] = []
     for line in text.split("\n"):
-        out += textwrap.wrap(line, WIDTH - len(indent), initial_indent=indent, subsequent_indent=indent) or [""]
+        out += textwrap.wrap(
+            line,
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [indent]
     return out

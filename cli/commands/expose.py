@@ -98,7 +98,7 @@ def _service(target: Target, params: dict[str, Any]) -> Object:
             "sessionAffinity": params["session_affinity"],
         }
     )
-    metadata = prune({"name": name, "namespace": target.namespace, "labels": labels or None})
+    metadata = prune({"name": name, "labels": labels or None})
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec, "status": {"loadBalancer": {}}}
 
 

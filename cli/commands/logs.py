@@ -16,7 +16,9 @@ from cli.objects import name_of, namespace_of
 from cli.pods import choose_container, container_names, matching_pods, pods_of
 from cli.resources import fetch_one, resolve
 
-USAGE = "logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]\nPOD or TYPE/NAME is a required argument for the logs command"
+USAGE = """\
+expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.
+POD or TYPE/NAME is a required argument for the logs command"""
 
 
 @dataclass
@@ -94,9 +96,9 @@ async def command(
     timestamps: bool,
 ) -> None:
     if not args and not selector:
-        raise UsageError(f"expected '{USAGE}'")
+        raise UsageError(USAGE)
     if len(args) > 2:
-        raise UsageError(f"expected '{USAGE}'")
+        raise UsageError(USAGE)
     if len(args) == 2 and container:
         raise UsageError("only one of -c or an inline [CONTAINER] arg is allowed")
     if len(args) == 2:
@@ -149,7 +151,13 @@ async def _sources(
     else:
         words = (args[0],) if "/" in args[0] else ("pods", args[0])
         target = (await resolve(env, words))[0]
-        found = await fetch_one(env, target)
+        try:
+            found = await fetch_one(env, target)
+        except ApiError as problem:
+            if not problem.is_not_found:
+                raise
+            text = f'error from server (NotFound): {problem.message} in namespace "{env.namespace}"'
+            raise CliError(text) from problem
         pods = await pods_of(env, found)
         if not pods:
             raise CliError("timed out waiting for the condition")

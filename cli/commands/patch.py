@@ -41,7 +41,7 @@ from cli.writing import Writer, dry_run_option, each, filename_options, output_o
 @option("--type", "kind", default="strategic", help="The type of patch being provided; one of [json merge strategic].")
 async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
     if bool(params["patch"]) == bool(params["patch_file"]):
-        raise UsageError(
+        raise CliError(
             "must specify --patch or --patch-file containing the contents of the patch"
             if not params["patch"]
             else "cannot specify --patch and --patch-file together"

@@ -127,6 +127,9 @@ async def history(env: Env, args: tuple[str, ...], **params: Any) -> None:
             env.out(_template(picked))
             continue
         env.out(title)
+        if not found:
+            env.out("No rollout history found.")
+            continue
         from cli.printers.tabwriter import align
 
         rows = ["REVISION\tCHANGE-CAUSE", *(f"{one.number}\t{one.cause or '<none>'}" for one in found)]

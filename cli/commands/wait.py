@@ -71,7 +71,7 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
         return
     targets, problems = await fetch_all(env, named, labels=params["selector"], fields=params["field_selector"])
     if kind.lower() == "delete":
-        await _deleted(env, named, targets, problems, limit)
+        await _deleted(env, targets, problems, limit)
         return
     raise_all(problems)
     if not targets:
@@ -165,15 +165,9 @@ async def _created(env: Env, named: list[Target], params: dict[str, Any], limit:
         raise CliError("timed out waiting for the condition") from problem
 
 
-async def _deleted(
-    env: Env, named: list[Target], targets: list[Target], problems: list[Exception], limit: float
-) -> None:
+async def _deleted(env: Env, targets: list[Target], problems: list[Exception], limit: float) -> None:
     raise_all([p for p in problems if not (isinstance(p, ApiError) and p.is_not_found)])
     for target in targets:
         uid = dig(target.object, "metadata", "uid", default="")
         await wait_gone(env, [(target, uid)], timeout=limit or 0.001)
         env.out(f"{target.display} condition met")
-    for target in named:
-        # Already gone when we looked: that is what was waited for.
-        if target.name and not any(one.path == target.path for one in targets):
-            env.out(f"{target.display} condition met")

@@ -249,3 +249,13 @@ async def storage_class(text: Text, obj: Object, inspector: Inspector) -> None:
     text.field("ReclaimPolicy", obj.get("reclaimPolicy") or "Delete")
     text.field("VolumeBindingMode", obj.get("volumeBindingMode") or "Immediate")
     text.events(await inspector.events(obj))
+
+
+async def priority_class(text: Text, obj: Object, inspector: Inspector) -> None:
+    text.field("Name", name_of(obj))
+    text.field("Value", obj.get("value", 0))
+    text.field("GlobalDefault", "true" if obj.get("globalDefault") else "false")
+    text.field("PreemptionPolicy", obj.get("preemptionPolicy", "PreemptLowerPriority"))
+    text.field("Description", obj.get("description", ""))
+    text.field("Annotations", ",".join(f"{k}={v}" for k, v in sorted(annotations_of(obj).items())) or "<none>")
+    text.events(await inspector.events(obj))

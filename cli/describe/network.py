@@ -66,7 +66,7 @@ def _endpoints(slices: list[Object], port_name: str) -> str:
                     found.extend(_join_port(address, port.get("port")) for address in endpoint.get("addresses") or [])
     if len(found) > 3:
         return f"{','.join(found[:3])} + {len(found) - 3} more..."
-    return ",".join(found)
+    return ",".join(found) or "<none>"
 
 
 def _join_port(address: str, port: object) -> str:

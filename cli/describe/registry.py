@@ -38,6 +38,7 @@ DESCRIBERS: dict[tuple[str, str], str] = {
     ("", "PersistentVolumeClaim"): "config.volume_claim",
     ("", "PersistentVolume"): "config.volume",
     ("storage.k8s.io", "StorageClass"): "config.storage_class",
+    ("scheduling.k8s.io", "PriorityClass"): "config.priority_class",
     ("rbac.authorization.k8s.io", "Role"): "config.role",
     ("rbac.authorization.k8s.io", "ClusterRole"): "config.role",
     ("rbac.authorization.k8s.io", "RoleBinding"): "config.role_binding",

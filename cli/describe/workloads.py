@@ -49,8 +49,9 @@ async def deployment(text: Text, obj: Object, inspector: Inspector) -> None:
     describe_template(text, spec.get("template"))
     conditions_table(text, obj)
     old, new = await _replica_sets(obj, inspector)
-    text.field("OldReplicaSets", join(old).replace(",", ", "))
-    text.field("NewReplicaSet", new or "<none>")
+    if old or new:
+        text.field("OldReplicaSets", join(old).replace(",", ", "))
+        text.field("NewReplicaSet", new or "<none>")
     text.events(await inspector.events(obj))
 
 
@@ -205,8 +206,7 @@ async def cron_job(text: Text, obj: Object, inspector: Inspector) -> None:
     deadline = spec.get("startingDeadlineSeconds")
     text.field("Starting Deadline Seconds", "<unset>" if deadline is None else f"{deadline}s")
     inner = dig(spec, "jobTemplate", "spec", default={})
-    if inner.get("selector"):
-        text.field("Selector", label_selector_text(inner["selector"]))
+    text.field("Selector", label_selector_text(inner["selector"]) if inner.get("selector") else "<unset>")
     text.field("Parallelism", _number(inner.get("parallelism")))
     text.field("Completions", _number(inner.get("completions")))
     describe_template(text, inner.get("template"))
