@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -104,6 +105,13 @@ class Cluster:
                 used[target] = f"the route {line.strip()!r}"
         return used
 
+    def remove_nodes(self, *, except_for: set[str]) -> None:
+        """Stops and removes node containers that are not wanted any more."""
+        for service, container in self.containers().items():
+            if re.fullmatch(r"node\d+", service) and service not in except_for:
+                container.stop()
+                container.remove(v=True)
+
     def look_for_failures(self) -> None:
         """Raises `Problem` if a part has failed for good, with the end of its log."""
         for service, container in self.containers().items():
@@ -184,9 +192,14 @@ class ApiProbe:
         except (urllib.error.URLError, OSError):
             return None
 
-    def ready_nodes(self) -> set[str]:
+    def nodes(self) -> list[dict[str, Any]]:
         body = self.get("/api/v1/nodes")
-        return ready(json.loads(body)["items"]) if body else set()
+        return list(json.loads(body)["items"]) if body else []
+
+    def delete_node(self, name: str) -> None:
+        request = urllib.request.Request(f"{self.server}/api/v1/nodes/{name}", method="DELETE")
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            urllib.request.urlopen(request, context=self.context, timeout=5).close()
 
 
 def ready(items: list[dict[str, Any]]) -> set[str]:
@@ -197,6 +210,12 @@ def ready(items: list[dict[str, Any]]) -> set[str]:
         for condition in node.get("status", {}).get("conditions", [])
         if condition["type"] == "Ready" and condition["status"] == "True"
     }
+
+
+def leftover(items: list[dict[str, Any]], wanted: set[str]) -> list[str]:
+    """Nodes of ours that an earlier `up` with more nodes has left; nodes that others have added stay."""
+    names = {item["metadata"]["name"] for item in items}
+    return sorted(name for name in names - wanted if re.fullmatch(r"node\d+", name))
 
 
 class Progress:
@@ -240,6 +259,7 @@ def up(count: int) -> None:
     if done.returncode:
         cluster.look_for_failures()
         raise Problem(f"docker compose up failed:\n{done.stderr.strip()[-3000:]}")
+    cluster.remove_nodes(except_for=set(nodes.names(count)))
     config = cluster.admin_conf()
     probe = ApiProbe(config)
     progress.until("the API server is ready", lambda: probe.get("/readyz") is not None, "apiserver")
@@ -247,7 +267,7 @@ def up(count: int) -> None:
     wanted, seen = set(nodes.names(count)), set[str]()
 
     def all_ready() -> bool:
-        now_ready = probe.ready_nodes()
+        now_ready = ready(probe.nodes())
         for name in sorted((now_ready & wanted) - seen):
             seen.add(name)
             progress.say(f"{name} is Ready ({len(seen)}/{count})")
@@ -258,6 +278,9 @@ def up(count: int) -> None:
     except Problem as problem:
         missing = ", ".join(sorted(wanted - seen))
         raise Problem(f"{problem}\nnot Ready: {missing}") from None
+    for name in leftover(probe.nodes(), wanted):
+        probe.delete_node(name)
+        progress.say(f"{name} is no longer part of the cluster")
     progress.until("cluster DNS answers", lambda: dns_answers(cluster), "addons")
     progress.say("cluster DNS answers")
     target = kubeconfig.location(os.environ)

@@ -95,7 +95,7 @@ def dockerd() -> list[str]:
         "--ip-forward=false",
         "--userland-proxy=false",
         "--live-restore",
-        "--log-level=warn",
+        "--log-level=error",  # it warns of every pull from a registry without TLS
         "--log-driver=json-file",
         "--log-opt=max-size=10m",
         "--log-opt=max-file=3",

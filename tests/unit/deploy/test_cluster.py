@@ -104,3 +104,8 @@ def test_only_nodes_whose_condition_is_true_are_ready() -> None:
 
     items = [node("a", "True"), node("b", "False"), node("c", "Unknown"), {"metadata": {"name": "d"}}]
     assert cluster.ready(items) == {"a"}
+
+
+def test_nodes_of_a_larger_cluster_are_told_from_those_that_others_added() -> None:
+    items = [{"metadata": {"name": name}} for name in ("node1", "node2", "node10", "laptop")]
+    assert cluster.leftover(items, {"node1"}) == ["node10", "node2"]
