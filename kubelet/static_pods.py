@@ -85,7 +85,9 @@ class StaticPods:
         self._files: dict[Path, _File] = {}
         self._wanted: dict[str, Pod] = {}  # by UID
         self._look = asyncio.Event()
-        informer.add_handler(on_delete=self._mirror_gone)
+        # A mirror that is gone is made anew at the next look, not at once: whoever deleted it may be waiting to see
+        # that name gone.
+        informer.add_handler(on_update=lambda _, new: self._mirror_changed(new))
 
     def mirror(self, pod: Pod) -> Pod | None:
         """The mirror of a static pod, if it is there."""
@@ -95,8 +97,8 @@ class StaticPods:
         digest = (pod.metadata.annotations or {}).get(podutil.CONFIG_HASH)
         return found if (found.metadata.annotations or {}).get(podutil.CONFIG_MIRROR) == digest else None
 
-    def _mirror_gone(self, pod: Pod) -> None:
-        if podutil.is_mirror(pod):
+    def _mirror_changed(self, pod: Pod) -> None:
+        if podutil.is_mirror(pod) and self.mirror(pod) is None:
             self._look.set()
 
     async def run(self, node: Node, *, on_read: Callable[[], None]) -> None:
@@ -154,7 +156,7 @@ class StaticPods:
     async def _keep_mirrors(self, node: Node) -> None:
         keys = {podutil.key(pod): pod for pod in self._wanted.values()}
         for found in self._informer.list():
-            if not podutil.is_mirror(found) or found.metadata.deletion_timestamp:
+            if not podutil.is_mirror(found):
                 continue
             pod = keys.get(podutil.key(found))
             if pod is None or self.mirror(pod) is None:
