@@ -15,6 +15,7 @@ import msgspec
 from api import codec, errors
 from api.resources import Resource
 from api.types.meta_v1 import DeleteOptions, Status, StatusDetails
+from apiserver.apply import server_side
 from apiserver.endpoint import Endpoint
 from apiserver.entries import with_revision
 from apiserver.pipeline import create as creating
@@ -46,7 +47,6 @@ class Call:
     body: bytes = b""
     validation: str = ""  # fieldValidation: "", "Ignore", "Warn", "Strict"
     content_type: str = ""  # of a patch
-    field_manager: str = ""
     force: bool = False
     params: Mapping[str, str] = field(default_factory=dict)
 
@@ -108,13 +108,7 @@ async def create(call: Call) -> Reply:
     ctx, endpoint = call.ctx, call.endpoint
     obj = decoding.decode_body(endpoint, ctx, call.body, call.validation)
     ctx.name = obj.metadata.name or ""
-    track_create(call, obj)
     return reply(endpoint, await creating.create(endpoint, ctx, obj), 201)
-
-
-def track_create(call: Call, obj: Any) -> None:
-    """Managed fields are the server's: what a client sends in them on creation does not count."""
-    obj.metadata.managed_fields = None
 
 
 async def put(call: Call, rules: Rules | None = None) -> Reply:
@@ -162,9 +156,35 @@ async def patch_(call: Call, rules: Rules | None = None) -> Reply:
     document = patch.parse(call.content_type, call.body)
     rules = rules or resource_rules(endpoint.strategy)
     if call.content_type == patch.APPLY:
-        raise errors.unsupported_media_type(patch.ACCEPTED[:3])
+        return await apply(call, document, rules)
+    if call.force:
+        cause = errors.FieldError.forbidden("force", "may not be specified for non-apply patch")
+        raise errors.invalid("PatchOptions.meta.k8s.io", "", [cause])
     transform = patch.transform(endpoint, ctx, call.content_type, document, call.validation)
     record = await update.update(endpoint, ctx, call.key, transform, rules, unconditional=True)
+    return reply(endpoint, record)
+
+
+async def apply(call: Call, config: Any, rules: Rules) -> Reply:
+    """Server-side apply; creates what is not there."""
+    ctx, endpoint = call.ctx, call.endpoint
+    server_side.check(ctx, config)
+
+    def make(live: dict[str, Any]) -> Any:
+        document = server_side.applied(endpoint, ctx, live, config, force=call.force)
+        return patch.from_document(endpoint, ctx, document, call.validation, config)
+
+    async def transform(old: Any) -> Any:
+        return make(codec.to_dict(endpoint.served(old)))
+
+    try:
+        record = await update.update(endpoint, ctx, call.key, transform, rules, unconditional=True, track=False)
+    except errors.StatusError as error:
+        if not errors.is_not_found(error) or ctx.subresource:
+            raise
+        obj = make({"apiVersion": endpoint.resource.api_version, "kind": endpoint.resource.kind, "metadata": {}})
+        obj.metadata.name = ctx.name
+        return reply(endpoint, await creating.create(endpoint, ctx, obj, track=False), 201)
     return reply(endpoint, record)
 
 

@@ -29,6 +29,7 @@ class Context:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    field_manager: str = ""  # who the client says it is, for managedFields
     dry_run: bool = False
     options: Any = None  # CreateOptions, UpdateOptions, PatchOptions or DeleteOptions
     warnings: list[str] | None = None  # sent as Warning headers

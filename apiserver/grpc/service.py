@@ -206,7 +206,7 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
 
     @staticmethod
     def _options(call: Call, options: Any) -> None:
-        call.field_manager = options.field_manager
+        call.ctx.field_manager = options.field_manager
         call.validation = options.field_validation
         call.ctx.dry_run = options.dry_run
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from api import errors, names
 from api import time as api_time
+from apiserver.apply import tracking
 from apiserver.endpoint import Endpoint
 from apiserver.pipeline import metadata
 from apiserver.pipeline.admit import admit_mutating, admit_validating
@@ -17,22 +18,23 @@ from apiserver.validation.meta import validate_object_meta
 _GENERATE_RETRIES = 8
 
 
-async def create(endpoint: Endpoint, ctx: Context, obj: Any) -> Record:
+async def create(endpoint: Endpoint, ctx: Context, obj: Any, *, track: bool = True) -> Record:
     """Store a decoded and defaulted object; answers what was stored (revision 0 for a dry run).
 
-    With `generateName` a taken name is retried, as upstream, up to eight times.
+    `track` is False if the object brings its managedFields along (server-side apply). With `generateName` a taken name
+    is retried, as upstream, up to eight times.
     """
     metadata.namespace_matches(endpoint.resource, ctx, obj)
     generated = bool(obj.metadata.generate_name) and not obj.metadata.name
     if not generated:
-        return await _create_once(endpoint, ctx, obj)
+        return await _create_once(endpoint, ctx, obj, track)
     body = endpoint.encode(obj)
     for attempt in range(_GENERATE_RETRIES):
         candidate = obj if attempt == 0 else endpoint.cache.decoder.decode(body)
         candidate.metadata.name = names.generate(candidate.metadata.generate_name)
         ctx.name = candidate.metadata.name
         try:
-            return await _create_once(endpoint, ctx, candidate)
+            return await _create_once(endpoint, ctx, candidate, track)
         except errors.StatusError as error:
             taken = errors.is_already_exists(error) and error.status.details is not None
             if not taken or error.status.details.name != candidate.metadata.name:  # type: ignore[union-attr]
@@ -40,7 +42,7 @@ async def create(endpoint: Endpoint, ctx: Context, obj: Any) -> Record:
     raise errors.generate_name_conflict(endpoint.resource.group_resource, ctx.name)
 
 
-async def _create_once(endpoint: Endpoint, ctx: Context, obj: Any) -> Record:
+async def _create_once(endpoint: Endpoint, ctx: Context, obj: Any, track: bool) -> Record:
     strategy = endpoint.strategy
     meta = obj.metadata
     if not ctx.name:
@@ -49,6 +51,8 @@ async def _create_once(endpoint: Endpoint, ctx: Context, obj: Any) -> Record:
     await admit_mutating(ctx, "CREATE", obj, None)
     metadata.namespace_matches(endpoint.resource, ctx, obj)
     strategy.prepare_create(ctx, obj)
+    if track:
+        tracking.created(endpoint, ctx, obj)
     causes = strategy.validate_create(ctx, obj)
     causes += validate_object_meta(meta, endpoint.resource.namespaced, strategy.validate_name)
     if causes:

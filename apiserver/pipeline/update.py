@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api import errors
+from apiserver.apply import tracking
 from apiserver.endpoint import Endpoint
 from apiserver.pipeline import metadata
 from apiserver.pipeline.admit import admit_mutating, admit_validating
@@ -50,10 +51,12 @@ async def update(
     rules: Rules,
     *,
     admit: bool = True,
+    track: bool = True,
     unconditional: bool | None = None,
 ) -> Record:
     """Change the object at `key`; answers what is stored now (nothing is written if nothing changed).
 
+    `track` is False if `transform` has already seen to managedFields (server-side apply).
     `admit` is False for a subresource whose own body has been through admission (a binding).
     If the new object carries a resourceVersion it must be the stored one's. Raises StatusError 404, 409 or 422.
     """
@@ -75,7 +78,7 @@ async def update(
                 if not allowed:
                     raise _version_required(endpoint, ctx.name)
                 new.metadata.resource_version = str(current.revision)
-            record = await _attempt(endpoint, ctx, current, old, new, rules, admit)
+            record = await _attempt(endpoint, ctx, current, old, new, rules, admit, track)
         except errors.StatusError:
             if not fresh:  # perhaps only because the cache was behind
                 before, (current, _) = current, await endpoint.store.get(key)
@@ -93,12 +96,14 @@ async def update(
 
 
 async def _attempt(
-    endpoint: Endpoint, ctx: Context, current: Record, old: Any, new: Any, rules: Rules, admit: bool
+    endpoint: Endpoint, ctx: Context, current: Record, old: Any, new: Any, rules: Rules, admit: bool, track: bool
 ) -> Record:
     metadata.carry_over(new, old)
     if admit:
         await admit_mutating(ctx, "UPDATE", new, old)
     rules.prepare(ctx, new, old)
+    if track:
+        tracking.updated(endpoint, ctx, new, old)
     causes = rules.validate(ctx, new, old)
     causes += validate_object_meta_update(new.metadata, old.metadata)
     if causes:

@@ -110,8 +110,8 @@ class Resources:
             call.body = await bodies.read_object(request)
         if not call.validation:
             call.validation = "Warn"
-        if not call.field_manager:
-            call.field_manager = default_manager(request.headers.get("User-Agent", ""))
+        if not call.ctx.field_manager and call.content_type != patch.APPLY:
+            call.ctx.field_manager = default_manager(request.headers.get("User-Agent", ""))
         return call
 
     @staticmethod
@@ -126,9 +126,9 @@ class Resources:
             if value != "All":
                 causes.append(errors.FieldError.not_supported("dryRun", value, ("All",)))
         call.ctx.dry_run = bool(dry_run)
-        call.field_manager = query.get("fieldManager", "")
-        if len(call.field_manager.encode()) > 128:
-            causes.append(errors.FieldError.too_long("fieldManager", call.field_manager, 128))
+        manager = call.ctx.field_manager = query.get("fieldManager", "")
+        if len(manager.encode()) > 128:
+            causes.append(errors.FieldError.too_long("fieldManager", manager, 128))
         call.force = query.get("force", "") in ("true", "1")
         if causes:
             kind = {"create": "CreateOptions", "patch": "PatchOptions", "update": "UpdateOptions"}

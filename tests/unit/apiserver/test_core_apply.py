@@ -1,0 +1,210 @@
+"""Server-side apply and managedFields, over REST as kubectl and operators use them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.schema import struct_node
+from api.types.core_v1 import Service
+from apiserver.apply import fieldset
+from apiserver.apply.walk import field_set
+from tests.support.rest import Rest
+
+CONFIGS = "/api/v1/namespaces/default/configmaps"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+
+
+async def apply(
+    rest: Rest,
+    path: str,
+    body: dict[str, Any],
+    manager: str,
+    *,
+    force: bool = False,
+    code: int = 200,
+) -> dict[str, Any]:
+    query = f"?fieldManager={manager}&force={'true' if force else 'false'}"
+    return await rest.call("PATCH", path + query, body, code=code, Content_Type="application/apply-patch+yaml")
+
+
+def config(**data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data}
+
+
+def managed(obj: dict[str, Any]) -> dict[tuple[str, str], Any]:
+    return {(e["manager"], e["operation"]): e["fieldsV1"] for e in obj["metadata"].get("managedFields", [])}
+
+
+def deployment(**spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "c", "image": "x:1", "ports": [{"containerPort": 80}]}]},
+            },
+            **spec,
+        },
+    }
+
+
+async def test_applying_creates_owns_and_repeats_without_a_write(rest: Rest) -> None:
+    made = await apply(rest, f"{CONFIGS}/a", config(x="1"), "me", code=201)
+    assert managed(made) == {("me", "Apply"): {"f:data": {"f:x": {}}}}
+    again = await apply(rest, f"{CONFIGS}/a", config(x="1"), "me")
+    assert again["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+
+
+async def test_what_is_no_longer_applied_goes_unless_another_wants_it(rest: Rest) -> None:
+    await apply(rest, f"{CONFIGS}/a", config(x="1", y="1"), "me", code=201)
+    await apply(rest, f"{CONFIGS}/a", config(y="1"), "other")
+    nothing = {key: value for key, value in config().items() if key != "data"}
+    left = await apply(rest, f"{CONFIGS}/a", nothing, "me")
+    assert left["data"] == {"y": "1"}
+    assert managed(left) == {("other", "Apply"): {"f:data": {"f:y": {}}}}
+
+
+async def test_a_conflict_names_manager_and_field_and_force_takes_over(rest: Rest) -> None:
+    await apply(rest, f"{CONFIGS}/a", config(x="1"), "me", code=201)
+    refused = await apply(rest, f"{CONFIGS}/a", config(x="2"), "other", code=409)
+    assert refused["message"] == 'Apply failed with 1 conflict: conflict with "me": .data.x'
+    assert refused["details"]["causes"] == [
+        {"reason": "FieldManagerConflict", "message": 'conflict with "me"', "field": ".data.x"}
+    ]
+    taken = await apply(rest, f"{CONFIGS}/a", config(x="2"), "other", force=True)
+    assert taken["data"] == {"x": "2"}
+    assert managed(taken) == {("other", "Apply"): {"f:data": {"f:x": {}}}}
+
+
+async def test_a_writer_that_does_not_apply_takes_what_it_changes(rest: Rest) -> None:
+    await apply(rest, f"{CONFIGS}/a", config(x="1", y="1"), "me", code=201)
+    patch = {"data": {"x": "2"}}
+    changed = await rest.call(
+        "PATCH", f"{CONFIGS}/a?fieldManager=editor", patch, code=200, Content_Type="application/merge-patch+json"
+    )
+    assert managed(changed) == {
+        ("me", "Apply"): {"f:data": {"f:y": {}}},
+        ("editor", "Update"): {"f:data": {"f:x": {}}},
+    }
+    refused = await apply(rest, f"{CONFIGS}/a", config(x="1", y="1"), "me", code=409)
+    assert refused["message"] == 'Apply failed with 1 conflict: conflict with "editor" using v1: .data.x'
+
+
+async def test_lists_with_keys_are_shared_item_by_item(rest: Rest) -> None:
+    await apply(rest, f"{DEPLOYMENTS}/web", deployment(), "me", code=201)
+    sidecar = deployment()
+    sidecar["spec"] = {"template": {"spec": {"containers": [{"name": "sidecar", "image": "y:1"}]}}}
+    both = await apply(rest, f"{DEPLOYMENTS}/web", sidecar, "injector")
+    assert [c["name"] for c in both["spec"]["template"]["spec"]["containers"]] == ["c", "sidecar"]
+    without = {**sidecar, "spec": {}}
+    one = await apply(rest, f"{DEPLOYMENTS}/web", without, "injector")
+    assert [c["name"] for c in one["spec"]["template"]["spec"]["containers"]] == ["c"]
+    mine = managed(one)["me", "Apply"]["f:spec"]["f:template"]["f:spec"]["f:containers"]
+    assert mine == {
+        'k:{"name":"c"}': {
+            ".": {},
+            "f:image": {},
+            "f:name": {},
+            "f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}}},
+        }
+    }
+
+
+async def test_the_first_apply_meets_what_was_there_before(rest: Rest) -> None:
+    await rest.call("POST", f"{DEPLOYMENTS}?fieldManager=creator", deployment(replicas=3), code=201)
+    refused = await apply(rest, f"{DEPLOYMENTS}/web", deployment(replicas=5), "me", code=409)
+    assert refused["message"] == 'Apply failed with 1 conflict: conflict with "creator" using apps/v1: .spec.replicas'
+    same = await apply(rest, f"{DEPLOYMENTS}/web", deployment(replicas=3), "me")
+    assert {("me", "Apply"), ("creator", "Update")} == managed(same).keys()
+
+
+async def test_status_writers_own_status_only(rest: Rest) -> None:
+    await apply(rest, f"{DEPLOYMENTS}/web", deployment(replicas=3), "me", code=201)
+    body = {"status": {"replicas": 2, "observedGeneration": 1}}
+    done = await rest.call(
+        "PATCH",
+        f"{DEPLOYMENTS}/web/status?fieldManager=controller",
+        body,
+        code=200,
+        Content_Type="application/merge-patch+json",
+    )
+    entry = next(e for e in done["metadata"]["managedFields"] if e["manager"] == "controller")
+    assert entry["subresource"] == "status"
+    assert entry["fieldsV1"] == {"f:status": {"f:observedGeneration": {}, "f:replicas": {}}}
+
+
+async def test_an_apply_needs_a_manager_and_only_an_apply_may_force(rest: Rest) -> None:
+    body = config(x="1")
+    refused = await rest.call("PATCH", f"{CONFIGS}/a", body, code=422, Content_Type="application/apply-patch+yaml")
+    assert "fieldManager: Required value: is required for apply patch" in refused["message"]
+    forced = await rest.call(
+        "PATCH", f"{CONFIGS}/a?force=true", {}, code=422, Content_Type="application/merge-patch+json"
+    )
+    assert "force: Forbidden: may not be specified for non-apply patch" in forced["message"]
+
+
+async def test_clearing_managed_fields(rest: Rest) -> None:
+    await apply(rest, f"{CONFIGS}/a", config(x="1"), "me", code=201)
+    body = {"metadata": {"managedFields": []}}
+    cleared = await rest.call("PATCH", f"{CONFIGS}/a", body, code=200, Content_Type="application/merge-patch+json")
+    assert "managedFields" not in cleared["metadata"]
+
+
+def test_sets_of_a_service_are_written_as_upstream_writes_them() -> None:
+    service = {
+        "metadata": {"labels": {"a": "b"}, "finalizers": ["x/y"]},
+        "spec": {"ports": [{"port": 80, "protocol": "TCP"}], "selector": {"app": "web"}, "clusterIPs": ["10.0.0.1"]},
+    }
+    assert field_set(service, struct_node(Service)) == {
+        "f:metadata": {"f:labels": {"f:a": {}}, "f:finalizers": {'v:"x/y"': {}}},
+        "f:spec": {
+            "f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}, "f:protocol": {}}},
+            "f:selector": {},
+            "f:clusterIPs": {},
+        },
+    }
+
+
+_trees = st.recursive(
+    st.just({}),
+    lambda inner: st.dictionaries(st.sampled_from([".", "f:a", "f:b", "k:x"]), inner, min_size=1, max_size=3),
+    max_leaves=8,
+)
+
+
+def _members(tree: dict[str, Any], prefix: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    found = set()
+    for key, node in tree.items():
+        if key == ".":
+            continue
+        if fieldset.is_member(node):
+            found.add((*prefix, key))
+        found |= _members(fieldset.children(node), (*prefix, key))
+    return found
+
+
+def _clean(tree: dict[str, Any]) -> dict[str, Any]:
+    return {k: ({} if k == "." else _clean(v)) for k, v in tree.items()}
+
+
+@given(_trees, _trees)
+def test_trees_are_sets(one: dict[str, Any], other: dict[str, Any]) -> None:
+    one, other = ({k: v for k, v in _clean(tree).items() if k != "."} for tree in (one, other))
+    a, b = _members(one), _members(other)
+    assert _members(fieldset.union(one, other)) == a | b
+    assert _members(fieldset.intersection(one, other)) == a & b
+    assert _members(fieldset.difference(one, other)) == a - b
+
+
+@pytest.mark.parametrize("tree", [{"f:a": {'k:{"n":"x"}': {".": {}, "f:b": {}}}, "f:s": {'v:"q"': {}}}])
+def test_paths_are_shown_as_upstream_shows_them(tree: dict[str, Any]) -> None:
+    assert list(fieldset.paths(tree)) == ['.a[n="x"]', '.a[n="x"].b', '.s[="q"]']
+    assert msgspec.json.encode(tree)
