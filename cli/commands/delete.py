@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from cli.env import Env
 from cli.errors import ApiError, CliError, Object
@@ -11,6 +10,7 @@ from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.human import parse_duration
 from cli.resources import Target, fetch_all, resolve
+from cli.watching import until
 from cli.writing import dry_run_option, filename_options, raise_all, selector_option
 
 CASCADES = {
@@ -225,15 +225,5 @@ async def _gone(env: Env, target: Target, uid: str) -> None:
         if "watch" not in target.mapping.verbs and target.mapping.verbs:
             await asyncio.sleep(1)
             continue
-        query: dict[str, Any] = {
-            "fieldSelector": f"metadata.name={target.name}",
-            "resourceVersion": (live.get("metadata") or {}).get("resourceVersion"),
-        }
-        try:
-            async for event in env.client.events(target.collection, query=query):
-                if event.get("type") == "DELETED":
-                    return
-        except ApiError as problem:
-            if problem.code not in (410, 429, 500, 503):
-                raise
-            await asyncio.sleep(0.5)
+        if not await until(env, target, lambda obj: bool(uid) and _uid(obj) != uid, start=live):
+            return

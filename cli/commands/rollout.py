@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cli.env import Env
-from cli.errors import ApiError, CliError, Object, UsageError
+from cli.errors import CliError, Object, UsageError
 from cli.framework import command as declare
 from cli.framework import flag, group, option
 from cli.human import now, parse_duration
@@ -16,6 +16,7 @@ from cli.objects import dig, name_of
 from cli.resources import Target, fetch_all, resolve
 from cli.revisions import Revision, choose, revisions
 from cli.rollout_status import progress
+from cli.watching import until
 from cli.writing import Writer, dry_run_option, each, filename_options, output_option, raise_all, selector_option
 
 command = group(
@@ -78,24 +79,8 @@ async def _follow(env: Env, target: Target, revision: int, *, watch: bool) -> No
 
     if step(obj) or not watch:
         return
-    while True:
-        query = {
-            "fieldSelector": f"metadata.name={target.name}",
-            "resourceVersion": dig(obj, "metadata", "resourceVersion"),
-        }
-        try:
-            async for event in env.client.events(target.collection, query=query):
-                if event.get("type") == "DELETED":
-                    raise CliError("object has been deleted")
-                if event.get("type") != "BOOKMARK" and step(event.get("object") or {}):
-                    return
-        except ApiError as problem:
-            if problem.code not in (410, 429, 500, 503):
-                raise
-        await asyncio.sleep(0.2)
-        obj = await env.client.get(target.path)
-        if step(obj):
-            return
+    if not await until(env, target, step, start=obj):
+        raise CliError("object has been deleted")
 
 
 @declare(

@@ -15,6 +15,7 @@ from cli.human import parse_duration
 from cli.jsonpath import Template, format_value, relaxed
 from cli.objects import dig
 from cli.resources import Target, fetch_all, resolve
+from cli.watching import until
 from cli.writing import filename_options, output_option, raise_all, selector_option
 
 Test = Callable[[Object], bool]
@@ -86,7 +87,7 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
         except TimeoutError:
             failures.append(CliError(f"timed out waiting for the condition on {target.mapping.plural}/{target.name}"))
             continue
-        except CliError as problem:
+        except (ApiError, CliError) as problem:
             failures.append(problem)
             continue
         env.out(f"{target.display} condition met")
@@ -129,24 +130,16 @@ def _test(kind: str, rest: str) -> Test:
 
 async def _until(env: Env, target: Target, test: Test, *, once: bool) -> None:
     obj = target.object or {}
-    while True:
-        if test(obj):
-            return
-        if once:
-            raise CliError(f"condition not met for {target.mapping.plural}/{target.name}")
-        query = {
-            "fieldSelector": f"metadata.name={target.name}",
-            "resourceVersion": dig(obj, "metadata", "resourceVersion"),
-        }
-        try:
-            async for event in env.client.events(target.collection, query=query):
-                if event.get("type") not in ("BOOKMARK", "DELETED") and test(event.get("object") or {}):
-                    return
-        except ApiError as problem:
-            if problem.code not in (410, 429, 500, 503):
-                raise
-        await asyncio.sleep(0.2)
-        obj = await env.client.get(target.path)
+    if once and not test(obj):
+        raise CliError(f"condition not met for {target.mapping.plural}/{target.name}")
+    if not await until(env, target, test, start=obj):
+        raise ApiError(
+            {
+                "reason": "NotFound",
+                "code": 404,
+                "message": f'{target.mapping.group_resource} "{target.name}" not found',
+            }
+        )
 
 
 async def _created(env: Env, named: list[Target], params: dict[str, Any], limit: float) -> list[Target]:

@@ -62,7 +62,7 @@ class Seen:
 
 @dataclass
 class FakeServer:
-    """Answers from a table of `METHOD path`; anything else is a 404 `Status`. Discovery is built in (the legacy form)."""
+    """Answers from a table of `METHOD path`; anything else is a 404 `Status`. Legacy discovery is built in."""
 
     url: str = ""
     answers: dict[str, Any] = field(default_factory=dict)

@@ -9,8 +9,8 @@ from cli.human import go_duration, human_duration, parse_duration
 from cli.manifests import parse
 from cli.printers.columns import Columns
 from cli.printers.json import to_json
-from cli.printers.tabwriter import align
 from cli.printers.table import TableOptions, TablePrinter
+from cli.printers.tabwriter import align
 from cli.printers.yaml import to_yaml
 
 # What kubectl 1.32 printed for these values in a ConfigMap.
