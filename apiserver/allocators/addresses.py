@@ -65,12 +65,22 @@ class AddressAllocator:
     async def take_any(self, registry: Registry, service: core_v1.Service, *, dry_run: bool = False) -> str:
         """Take a free address, from the dynamic band as long as that has one. Raises Full."""
         used = {address.metadata.name for address in registry.cached_list(networking_v1.IPAddress)}
+        found = await self._take_unused(registry, service, used, dry_run)
+        if found is None:
+            # The cache may not have seen yet what was given back just now.
+            used = {address.metadata.name for address in await registry.list(networking_v1.IPAddress)}
+            found = await self._take_unused(registry, service, used, dry_run)
+        if found is None:
+            raise Full("range is full")
+        return found
+
+    async def _take_unused(
+        self, registry: Registry, service: core_v1.Service, used: set[str | None], dry_run: bool
+    ) -> str | None:
         for low, high in ((self._first + self._band, self._count), (self._first, self._first + self._band - 1)):
             size = high - low + 1
-            if size <= 0:
-                continue
             # A random start and a walk round: finds any free address there is, and rarely meets another server's.
-            start = secrets.randbelow(size)
+            start = secrets.randbelow(size) if size > 0 else 0
             for step in range(size):
                 address = str(self.network[low + (start + step) % size])
                 if address in used:
@@ -80,7 +90,7 @@ class AddressAllocator:
                 except Taken:
                     continue
                 return address
-        raise Full("range is full")
+        return None
 
     async def give_back(self, registry: Registry, address: str, service: core_v1.Service) -> None:
         """Free an address that this service has; one that another has meanwhile stays."""

@@ -62,7 +62,19 @@ class PortAllocator:
 
     async def take_any(self, registry: Registry, service: core_v1.Service, *, dry_run: bool = False) -> int:
         """Take a free port, from the dynamic band as long as that has one. Raises Full."""
-        used = ports_in_use(registry)
+        found = await self._take_unused(registry, service, ports_in_use(registry), dry_run)
+        if found is None:
+            # The cache may not have seen yet what was given back just now.
+            page = await registry.store.list(PREFIX)
+            used = {int(record.key.removeprefix(PREFIX)) for record in page.records}
+            found = await self._take_unused(registry, service, used, dry_run)
+        if found is None:
+            raise Full("range is full")
+        return found
+
+    async def _take_unused(
+        self, registry: Registry, service: core_v1.Service, used: set[int], dry_run: bool
+    ) -> int | None:
         for low, high in ((self.first + self._band, self.last), (self.first, self.first + self._band - 1)):
             size = high - low + 1
             start = secrets.randbelow(size) if size > 0 else 0
@@ -75,7 +87,7 @@ class PortAllocator:
                 except Taken:
                     continue
                 return port
-        raise Full("range is full")
+        return None
 
     async def give_back(self, registry: Registry, port: int, service: core_v1.Service) -> None:
         """Free a port that this service has."""
