@@ -19,25 +19,35 @@ _MAX_UPDATERS = 10  # as upstream: older ones are merged into "ancient-changes"
 _ANCIENT = "ancient-changes"
 
 # Nobody manages what only the server sets.
-_SERVERS = (
-    ("f:apiVersion",),
-    ("f:kind",),
-    ("f:metadata", "f:name"),
-    ("f:metadata", "f:namespace"),
-    ("f:metadata", "f:creationTimestamp"),
-    ("f:metadata", "f:deletionTimestamp"),
-    ("f:metadata", "f:deletionGracePeriodSeconds"),
-    ("f:metadata", "f:selfLink"),
-    ("f:metadata", "f:uid"),
-    ("f:metadata", "f:generation"),
-    ("f:metadata", "f:managedFields"),
-    ("f:metadata", "f:resourceVersion"),
+_SERVERS = frozenset(("f:apiVersion", "f:kind"))
+_SERVERS_METADATA = frozenset(
+    f"f:{name}"
+    for name in (
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "uid",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    )
 )
 
 
 def owned(tree: Tree) -> Tree:
     """What of a set can be managed at all."""
-    return fieldset.without(tree, *_SERVERS)
+    kept = {key: node for key, node in tree.items() if key not in _SERVERS}
+    metadata = kept.get("f:metadata")
+    if metadata:
+        parts = {key: node for key, node in metadata.items() if key not in _SERVERS_METADATA}
+        if parts and parts.keys() != {fieldset.SELF}:
+            kept["f:metadata"] = parts
+        else:
+            del kept["f:metadata"]
+    return kept
 
 
 @dataclass(frozen=True)
