@@ -4,7 +4,7 @@ NODES ?= 3
 PYTEST_ARGS ?=
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help install up down kubeconfig images test lint generate lock bench logs docker venv kubectl
+.PHONY: help install up down kubeconfig images test lint generate lock bench logs docker venv tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,8 +15,8 @@ up: docker venv images ## a running cluster, from nothing if need be; NODES=5 fo
 down: docker venv ## remove the cluster: containers, volumes, networks, kubeconfig context
 	@$(PYTHON) -m deploy.cluster down
 
-test: docker venv images kubectl ## all tests: unit, integration (etcd, Docker), cluster; PYTEST_ARGS="-k dns" chooses
-	@$(PYTHON) -m pytest $(PYTEST_ARGS) tests
+test: docker venv images tools ## all tests: unit, integration (etcd, Docker), cluster; PYTEST_ARGS="-k dns" chooses
+	@PATH="$(CURDIR)/.build/bin:$$PATH:/usr/sbin:/sbin" $(PYTHON) -m pytest $(PYTEST_ARGS) tests
 
 lint: venv ## ruff, mypy --strict, import-linter
 	@$(PYTHON) -m ruff check .
@@ -47,8 +47,9 @@ logs: ## follow the logs of the whole cluster
 docker:
 	@python3 -m deploy.install docker
 
-kubectl:
-	@python3 -m deploy.install kubectl
+tools: docker venv images
+	@python3 -m deploy.install tests
+	@$(PYTHON) -m deploy.images --take-etcd .build/bin/etcd
 
 venv:
 	@python3 -m deploy.install venv

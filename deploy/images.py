@@ -1,4 +1,4 @@
-"""Builds every image of the project: `python -m deploy.images [NAME...]`.
+"""Builds every image of the project: `python -m deploy.images [NAME...]`; `--take-etcd FILE` gets etcd out of its image.
 
 An image is described by an `Image`: its Dockerfile, the image below it and the files it gets. Those together make a
 fingerprint, kept as a label; an image whose fingerprint stands is not built again, so that a second run takes no time.
@@ -86,18 +86,34 @@ def beside(*names: str) -> Callable[[], Files]:
     return lambda: {name: DOCKERFILES / name for name in names}
 
 
-def catatonit() -> Files:
-    """The static init of Debian's package, taken out of an image that has it."""
-    client = docker.from_env()
-    container = client.containers.create("pykube/pause-source")
+def take(image: str, path: str) -> bytes:
+    """A file out of an image."""
+    container = docker.from_env().containers.create(image)
     try:
-        stream, _ = container.get_archive("/usr/bin/catatonit")
+        stream, _ = container.get_archive(path)
         with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
-            member = archive.extractfile("catatonit")
+            member = archive.extractfile(path.rpartition("/")[2])
             assert member is not None
-            return {"catatonit": member.read()}
+            return member.read()
     finally:
         container.remove()
+
+
+def catatonit() -> Files:
+    return {"catatonit": take("pykube/pause-source", "/usr/bin/catatonit")}
+
+
+def take_etcd(target: Path) -> None:
+    """Puts etcd's program on the host, for tests that kill it; its package would start a service."""
+    stamp = target.with_suffix(".image")
+    current = image_id("pykube/etcd") or ""
+    if target.exists() and stamp.exists() and stamp.read_text() == current:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    target.write_bytes(take("pykube/etcd", "/usr/bin/etcd"))
+    target.chmod(0o755)
+    stamp.write_text(current)
 
 
 def version() -> str:
@@ -370,6 +386,9 @@ def needed(all_images: list[Image], names: list[str]) -> Iterator[Image]:
 def main(names: list[str]) -> int:
     try:
         reach_docker()
+        if names[:1] == ["--take-etcd"]:
+            take_etcd(Path(names[1]))
+            return 0
         builder = Builder(docker.from_env(timeout=600))
         ensure_base(builder)
         built = [image.name for image in needed(images(), names) if builder.build(image)]

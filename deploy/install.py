@@ -2,7 +2,7 @@
 
 Every step first looks whether it is needed, so running it again changes nothing, and a Docker that already answers is
 never touched. Root is used only for the steps that need it. Uses the standard library alone.
-`python3 -m deploy.install [docker] [venv] [kubectl]` does the named steps, or the first two.
+`python3 -m deploy.install [docker] [venv] [tests]` does the named steps, or the first two.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ADMIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def main(arguments: list[str]) -> int:
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{ADMIN_PATH}"
-    steps = {"docker": [engine, daemon, group, compose], "venv": [venv], "kubectl": [kubectl]}
+    steps = {"docker": [engine, daemon, group, compose], "venv": [venv], "tests": [kubectl, network_tools]}
     try:
         for name in arguments or ["docker", "venv"]:
             if name not in steps:
@@ -160,6 +160,14 @@ def kubectl() -> None:
     """kubectl, for the tests. Debian 12 has a very old one under another name; Debian 13's needs just libc6, too."""
     if shutil.which("kubectl") is None:
         install_newer("kubectl", lambda version: True)
+
+
+def network_tools() -> None:
+    """What the tests of packets use on the host, in network namespaces of their own."""
+    packages = {"nft": "nftables", "conntrack": "conntrack", "ip": "iproute2"}
+    missing = [package for command, package in packages.items() if shutil.which(command) is None]
+    if missing:
+        apt_install(*missing)
 
 
 def install_newer(package: str, good: Callable[[str], bool]) -> None:

@@ -83,7 +83,7 @@ def test_a_package_comes_from_the_newer_release_only_if_it_must(
 
 def test_an_unknown_step_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert install.main(["dokcer"]) == 1
-    assert capsys.readouterr().err == "install: unknown step 'dokcer'; there are: docker, venv, kubectl\n"
+    assert capsys.readouterr().err == "install: unknown step 'dokcer'; there are: docker, venv, tests\n"
 
 
 def test_uv_follows_pips_settings(monkeypatch: pytest.MonkeyPatch) -> None:

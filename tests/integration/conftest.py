@@ -1,0 +1,19 @@
+"""Some of these tests make network namespaces, mounts and cgroups on the host: that takes root."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT_ONLY = ("kubelet", "proxy")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    here = Path(__file__).parent
+    for item in items:
+        if any(here / folder in item.path.parents for folder in ROOT_ONLY):
+            item.add_marker(pytest.mark.skip(reason="makes network namespaces and cgroups on this host: needs root"))
