@@ -27,6 +27,7 @@ KUBEPODS = "/kubepods"
 QOS = (f"{KUBEPODS}/burstable", f"{KUBEPODS}/besteffort")
 BEST_EFFORT_SHARES = 2
 V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")
+ALL_DEVICES = "a *:* rwm"
 UNLIMITED_V1 = 1 << 62  # bytes; from here on the kernel means "no limit"
 
 
@@ -73,6 +74,10 @@ class Cgroups(Protocol):
         ...
 
     def set_hugepages(self, path: str, limits: dict[str, int]) -> None: ...
+    def device_rules(self) -> list[str]:
+        """What this node may give of devices, as rules of the kind `a *:* rwm`."""
+        ...
+
     def kill_as_one(self, path: str) -> None:
         """On a memory kill, end the whole container rather than one process of it (cgroup v2 only)."""
         ...
@@ -178,6 +183,14 @@ class CgroupV1(_Files):
             for size, limit in limits.items():
                 self.try_write(directory, f"hugetlb.{size}.limit_in_bytes", str(limit))
 
+    def device_rules(self) -> list[str]:
+        """A child can't be allowed more than its parent, nor ask for it: a node in a container has a short list."""
+        directory = self._path("devices", "/")
+        try:
+            return (directory / "devices.list").read_text().splitlines() if directory else [ALL_DEVICES]
+        except OSError:
+            return [ALL_DEVICES]
+
     def kill_as_one(self, path: str) -> None:
         """cgroup v1 has no such switch; as upstream, only the chosen process dies."""
 
@@ -280,6 +293,10 @@ class CgroupV2(_Files):
     def set_hugepages(self, path: str, limits: dict[str, int]) -> None:
         for size, limit in limits.items():
             self.try_write(self._path(path), f"hugetlb.{size}.max", str(limit))
+
+    def device_rules(self) -> list[str]:
+        """Here a rule of the child may say anything; the kernel asks the ancestors' programs as well."""
+        return [ALL_DEVICES]
 
     def kill_as_one(self, path: str) -> None:
         self.try_write(self._path(path), "memory.oom.group", "1")

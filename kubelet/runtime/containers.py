@@ -53,6 +53,7 @@ class Containers:
             ),
             mounts=wanted,
             granted=self._context.granted,
+            device_rules=self._context.device_rules,
             api_version=self._context.client.api_version,
         )
         return await self._context.create(body, labels.container_name(sandbox, config))

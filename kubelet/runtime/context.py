@@ -28,6 +28,7 @@ class Context:
         self.state_dir = state_dir
         self.bridge = bridge
         self.granted = capabilities.grantable()
+        self.device_rules = cgroups.device_rules()
         # Starting a container is CPU-bound in dockerd, the shim and runc: beyond two per core each only gets slower.
         self.starting = asyncio.Semaphore(2 * (os.cpu_count() or 1))
 

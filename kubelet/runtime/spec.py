@@ -13,6 +13,7 @@ from typing import Any
 
 from kubelet.cri import ContainerConfig, Mount, Resources, SandboxConfig, SecurityConfig
 from kubelet.runtime import capabilities
+from kubelet.runtime.cgroups import ALL_DEVICES
 
 # Upstream's containerLogMaxSize and containerLogMaxFiles.
 LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
@@ -58,6 +59,7 @@ def container_body(
     labels: Mapping[str, str],
     mounts: Sequence[Mount],
     granted: frozenset[str],
+    device_rules: Sequence[str] = (ALL_DEVICES,),
     api_version: tuple[int, int] = (1, 41),
 ) -> Json:
     shared = f"container:{sandbox_id}"
@@ -73,7 +75,7 @@ def container_body(
             for d in config.devices
         ],
         **resources(config.resources, granted),
-        **_security(config.security, _known_to_docker(granted, api_version)),
+        **_security(config.security, _known_to_docker(granted, api_version), device_rules),
     }
     body: Json = {
         "Image": config.image_id,
@@ -139,14 +141,14 @@ def _mount(mount: Mount, api_version: tuple[int, int]) -> Json:
     }
 
 
-def _security(security: SecurityConfig, granted: frozenset[str]) -> Json:
+def _security(security: SecurityConfig, granted: frozenset[str], device_rules: Sequence[str]) -> Json:
     options: list[str] = []
     out: Json = {
         "GroupAdd": [str(group) for group in security.supplemental_groups],
         "ReadonlyRootfs": security.read_only_rootfs,
     }
     if security.privileged:
-        out |= _privileged(granted)
+        out |= _privileged(granted, device_rules)
         options = ["seccomp=unconfined", "apparmor=unconfined", "label=disable"]
     else:
         out["CapAdd"] = capabilities.expand(security.add_capabilities, granted)
@@ -170,7 +172,7 @@ def _known_to_docker(granted: frozenset[str], api_version: tuple[int, int]) -> f
     return granted - {"PERFMON", "BPF", "CHECKPOINT_RESTORE"} if api_version < (1, 42) else granted
 
 
-def _privileged(granted: frozenset[str]) -> Json:
+def _privileged(granted: frozenset[str], device_rules: Sequence[str]) -> Json:
     """Docker's privileged mode needs every capability; on a node that lacks one, all that the node has itself."""
     if capabilities.all_grantable(granted):
         return {"Privileged": True}
@@ -178,7 +180,7 @@ def _privileged(granted: frozenset[str]) -> Json:
         "CapAdd": sorted(granted),
         "MaskedPaths": [],
         "ReadonlyPaths": [],
-        "DeviceCgroupRules": ["a *:* rwm"],
+        "DeviceCgroupRules": list(device_rules),
         "Devices": [
             {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"} for path in host_devices()
         ],

@@ -129,3 +129,10 @@ def test_v2_reads_usage(v2: CgroupV2, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("shares", "weight"), [(0, 0), (2, 1), (1024, 39), (262144, 10000), (10**9, 10000)])
 def test_shares_become_weights_as_in_runc(shares: int, weight: int) -> None:
     assert shares_to_weight(shares) == weight
+
+
+def test_a_node_gives_no_more_devices_than_it_has(v1: CgroupV1, v2: CgroupV2, tmp_path: Path) -> None:
+    assert v1.device_rules() == ["a *:* rwm"]
+    (tmp_path / "devices" / "devices.list").write_text("c *:* m\nc 1:3 rwm\n")
+    assert v1.device_rules() == ["c *:* m", "c 1:3 rwm"]
+    assert v2.device_rules() == ["a *:* rwm"]
