@@ -208,16 +208,28 @@ class Registry:
 
         async def transform(old: Any) -> Any:
             change(old)
+            old.metadata.resource_version = None  # this change fits any version
             return old
 
-        return await self._update(endpoint, namespace, name, transform, rules, subresource)  # type: ignore[no-any-return]
+        return await self._update(  # type: ignore[no-any-return]
+            endpoint, namespace, name, transform, rules, subresource, unconditional=True
+        )
 
     async def _update(
-        self, endpoint: Endpoint, namespace: str | None, name: str, transform: Any, rules: Rules, subresource: str
+        self,
+        endpoint: Endpoint,
+        namespace: str | None,
+        name: str,
+        transform: Any,
+        rules: Rules,
+        subresource: str,
+        *,
+        unconditional: bool | None = None,
     ) -> Any:
         ctx = self.context(endpoint, namespace, name)
         ctx.subresource = subresource
-        record = await update.update(endpoint, ctx, endpoint.key(namespace or "", name), transform, rules)
+        key = endpoint.key(namespace or "", name)
+        record = await update.update(endpoint, ctx, key, transform, rules, unconditional=unconditional)
         return endpoint.served(endpoint.decode_stored(record))
 
     async def delete(

@@ -97,7 +97,7 @@ async def test_an_address_of_ones_own_choice() -> None:
             'Service "other" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.10"]: '
             "failed to allocate IP 10.96.0.10: provided IP is already allocated"
         )
-        with pytest.raises(errors.StatusError, match="The range of valid IPs is 10.96.0.0/24"):
+        with pytest.raises(errors.StatusError, match="The range of valid IPs is"):
             await registry.create(service("other", cluster_ip="10.97.0.1"))
         assert await addresses(registry) == {"10.96.0.10"}
 

@@ -41,14 +41,13 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def pod(status: str, spec: str = "containers: [{name: a, image: x}]", meta: str = "") -> dict[str, Any]:
-    found = row(f"""
+    return row(f"""
 apiVersion: v1
 kind: Pod
 metadata: {{name: web, namespace: default, {meta}}}
 spec: {{{spec}}}
 status: {{{status}}}
 """)
-    return found
 
 
 TWO = "containers: [{name: a, image: x}, {name: b, image: y}]"

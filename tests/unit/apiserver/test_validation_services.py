@@ -1,6 +1,5 @@
 """Services and what serves them: what is refused, and what an update keeps or drops."""
 
-# ruff: noqa: E501 (messages and documents in tables are easier to compare unbroken)
 from __future__ import annotations
 
 from typing import Any

@@ -1,6 +1,5 @@
 """Deployments, replica sets, stateful sets, daemon sets, jobs and cron jobs."""
 
-# ruff: noqa: E501 (messages and documents in tables are easier to compare unbroken)
 from __future__ import annotations
 
 import pytest
