@@ -32,6 +32,8 @@ def mount(*arguments: str) -> bool:
 def mounts() -> None:
     """Makes the kernel's file systems writable and lets mounts made here reach pods."""
     mount("--make-rshared", "/")
+    # Both what is mounted (sysfs of this network namespace) and the mount are read-only: privileged pods need neither so.
+    mount("-o", "remount,rw", "/sys")
     mount("-o", "remount,bind,rw", "/sys")
     mount("-o", "remount,bind,rw", "/proc/sys")
 
