@@ -32,7 +32,7 @@ def mount(*arguments: str) -> bool:
 def mounts() -> None:
     """Makes the kernel's file systems writable and lets mounts made here reach pods."""
     mount("--make-rshared", "/")
-    # Both what is mounted (sysfs of this network namespace) and the mount are read-only: privileged pods need neither so.
+    # The file system (sysfs of this network namespace) is read-only as well as its mount; privileged pods need both.
     mount("-o", "remount,rw", "/sys")
     mount("-o", "remount,bind,rw", "/sys")
     mount("-o", "remount,bind,rw", "/proc/sys")
