@@ -1,4 +1,4 @@
-"""Builds every image of the project: `python -m deploy.images [NAME...]`; `--take-etcd FILE` gets etcd out of its image.
+"""Builds every image of the project: `python -m deploy.images [NAME...]`; `--take-etcd FILE` copies out etcd.
 
 An image is described by an `Image`: its Dockerfile, the image below it and the files it gets. Those together make a
 fingerprint, kept as a label; an image whose fingerprint stands is not built again, so that a second run takes no time.
@@ -275,8 +275,6 @@ class Builder:
         for name in image.tags:
             repository, _, tag = name.rpartition(":")
             self.api.tag(image.name, repository, tag)
-        if current and current.id and current.id != self.image_id(image.name):
-            self._forget(current.id)
         say(f"built {image.name} in {time.monotonic() - started:.1f} s")
         return True
 
@@ -309,12 +307,9 @@ class Builder:
                 tail = "".join(log)[-4000:].strip()
                 raise Problem(f"building {image.name} failed: {step['error']}\n{tail}")
 
-    def _forget(self, image_id: str) -> None:
-        """Removes what a rebuild left without a name, unless something still runs on it."""
-        try:
-            self.api.remove_image(image_id, noprune=False)
-        except APIError:
-            pass
+    def forget(self) -> None:
+        """Removes what rebuilds left without a name, as far as nothing runs on it."""
+        self.client.images.prune(filters={"dangling": True, "label": FINGERPRINT})
 
 
 def mode(source: Path | bytes) -> int:
@@ -392,6 +387,8 @@ def main(names: list[str]) -> int:
         builder = Builder(docker.from_env(timeout=600))
         ensure_base(builder)
         built = [image.name for image in needed(images(), names) if builder.build(image)]
+        if built:
+            builder.forget()
         say(f"images are current, {len(built)} built" if built else "images are current")
     except (Problem, DockerException) as problem:
         print(f"images: {problem}", file=sys.stderr)

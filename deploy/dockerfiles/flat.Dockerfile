@@ -1,5 +1,6 @@
 # Python and packages without a distribution around them: nodes pull this, and pay for every file they unpack.
 FROM pykube/addons-packages AS source
+LABEL pykube.fingerprint=stage
 COPY flatten /flatten
 RUN python3 /flatten /flat
 FROM scratch
