@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -268,6 +268,11 @@ class Runtime(Protocol):
         ...
 
     async def update_pod_resources(self, pod_uid: str, cgroup_parent: str, resources: Resources) -> None: ...
+
+    async def remove_leftovers(self, known: Collection[str]) -> None:
+        """Take away what pods that have no containers any more left behind when a kubelet died at the wrong moment
+        (cgroups); `known` are the UIDs of pods that may be about to start."""
+        ...
 
     # -- containers -----------------------------------------------------------------------------------------------
     async def create_container(self, sandbox_id: str, sandbox: SandboxConfig, config: ContainerConfig) -> str:

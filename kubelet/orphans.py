@@ -33,6 +33,10 @@ class Orphans:
         # Asked after the list: a pod that came meanwhile is not lost.
         workers = set(known())
         await asyncio.gather(*(self._end(snapshot) for uid, snapshot in snapshots.items() if uid not in workers))
+        try:
+            await self._services.runtime.remove_leftovers(set(known()))
+        except cri.RuntimeFailure as error:
+            log.warning("removing what orphaned pods left: %s", error)
         for uid in self._services.volumes.leftovers(set(known())):
             try:
                 await self._services.volumes.tear_down(uid)

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -65,6 +66,10 @@ class Cgroups(Protocol):
     def exists(self, path: str) -> bool: ...
     def children(self, path: str) -> list[str]: ...
     def processes(self, path: str) -> list[int]: ...
+    def age(self, path: str) -> float:
+        """Seconds since it was made or emptied; 0 if it is not there or has processes."""
+        ...
+
     def oom_kills(self, path: str) -> int:
         """Processes the kernel has killed for memory in this cgroup and below it."""
         ...
@@ -219,6 +224,9 @@ class CgroupV1(_Files):
                 return _pids(directory)
         return []
 
+    def age(self, path: str) -> float:
+        return min((_age(directory) for directory in self._all(path) if directory.exists()), default=0.0)
+
     def oom_kills(self, path: str) -> int:
         directory = self._path("memory", path)
         if directory is None:
@@ -321,6 +329,9 @@ class CgroupV2(_Files):
     def processes(self, path: str) -> list[int]:
         return _pids(self._path(path))
 
+    def age(self, path: str) -> float:
+        return _age(self._path(path))
+
     def oom_kills(self, path: str) -> int:
         return self.table(self._path(path) / "memory.events").get("oom_kill", 0)
 
@@ -354,6 +365,15 @@ def _pids(directory: Path) -> list[int]:
         return [int(line) for line in (directory / "cgroup.procs").read_text().split()]
     except OSError:
         return []
+
+
+def _age(directory: Path) -> float:
+    if any(_pids(file.parent) for file in _walk(directory, "cgroup.procs")):
+        return 0.0
+    try:
+        return max(0.0, time.time() - directory.stat().st_mtime)
+    except OSError:
+        return 0.0
 
 
 def _count_processes(directory: Path) -> int:

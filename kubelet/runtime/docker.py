@@ -13,7 +13,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from kubelet.runtime.stats import Stats
 from kubelet.runtime.streams import HijackedStream
 
 EXEC_OUTPUT_LIMIT = 10 * 1024  # bytes kept of a probe's or hook's output, as upstream
+LEFTOVER_AGE = 60.0  # seconds
 LOST_EXEC = 137  # exit code of an exec whose end nobody saw
 
 
@@ -130,6 +131,16 @@ class DockerRuntime:
             self.cgroups.update(cgroup_parent, resources)
         except OSError as error:
             raise RuntimeFailure(f"failed to update the cgroup of pod {pod_uid}: {error}") from error
+
+    async def remove_leftovers(self, known: Collection[str]) -> None:
+        """Cgroups of pods without containers, unless they were made just now (another kubelet may be starting them)."""
+        present = set(await self.list_pods()) | set(known)
+        for parent in (cgroups.KUBEPODS, *cgroups.QOS):
+            for name in self.cgroups.children(parent):
+                uid = name.removeprefix("pod")
+                path = f"{parent}/{name}"
+                if name.startswith("pod") and uid not in present and self.cgroups.age(path) > LEFTOVER_AGE:
+                    self.cgroups.remove(path)
 
     # -- containers -----------------------------------------------------------------------------------------------
     async def create_container(self, sandbox_id: str, sandbox: SandboxConfig, config: ContainerConfig) -> str:

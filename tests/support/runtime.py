@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -192,6 +192,9 @@ class FakeRuntime:
     async def update_pod_resources(self, pod_uid: str, cgroup_parent: str, resources: Resources) -> None:
         await self._enter("update_pod_resources", pod_uid)
         self.resources[pod_uid] = resources
+
+    async def remove_leftovers(self, known: Collection[str]) -> None:
+        await self._enter("remove_leftovers", " ".join(sorted(known)))
 
     # -- containers -----------------------------------------------------------------------------------------------
 
