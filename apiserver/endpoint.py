@@ -59,6 +59,7 @@ class Endpoint:
         self.strategy = strategy
         self.store = store
         self.conversion = conversion
+        self.owners: dict[str, Any] = {}  # by subresource; kept here by `pipeline.ownership`
         self.prefix = f"/registry/{self.stored.group or 'core'}/{self.stored.plural}/"
         self.ttl = _EVENT_TTL_SECONDS if self.stored.group_resource == "events" else 0
         self.returns_deleted = resource.group_resource in _RETURN_DELETED

@@ -12,16 +12,15 @@ from typing import Any
 
 import msgspec
 
-from api import codec, errors
+from api import codec, errors, fields
 from api.resources import Resource
 from api.types.meta_v1 import DeleteOptions, Status, StatusDetails
-from apiserver.apply import server_side
 from apiserver.endpoint import Endpoint
 from apiserver.entries import with_revision
 from apiserver.pipeline import create as creating
 from apiserver.pipeline import decode as decoding
 from apiserver.pipeline import delete as deleting
-from apiserver.pipeline import metadata, patch, read, update
+from apiserver.pipeline import metadata, ownership, patch, read, update
 from apiserver.pipeline.selection import Selection
 from apiserver.pipeline.update import Rules, resource_rules, status_rules
 from apiserver.registry import Registry
@@ -168,22 +167,16 @@ async def patch_(call: Call, rules: Rules | None = None) -> Reply:
 async def apply(call: Call, config: Any, rules: Rules) -> Reply:
     """Server-side apply; creates what is not there."""
     ctx, endpoint = call.ctx, call.endpoint
-    server_side.check(ctx, config)
-
-    def make(live: dict[str, Any]) -> Any:
-        document = server_side.applied(endpoint, ctx, live, config, force=call.force)
-        return patch.from_document(endpoint, ctx, document, call.validation, config)
-
-    async def transform(old: Any) -> Any:
-        return make(codec.to_dict(endpoint.served(old)))
-
+    applied = ownership.check_apply(ctx, config)
+    found = fields.unknown_fields(applied, endpoint.resource.type) if call.validation in ("Warn", "Strict") else []
+    decoding.report(found, ctx, call.validation, endpoint.resource.api_version, endpoint.resource.kind)
+    transform = ownership.apply_transform(endpoint, ctx, applied, force=call.force)
     try:
         record = await update.update(endpoint, ctx, call.key, transform, rules, unconditional=True, track=False)
     except errors.StatusError as error:
         if not errors.is_not_found(error) or ctx.subresource:
             raise
-        obj = make({"apiVersion": endpoint.resource.api_version, "kind": endpoint.resource.kind, "metadata": {}})
-        obj.metadata.name = ctx.name
+        obj = ownership.applied_as_new(endpoint, ctx, applied, force=call.force)
         return reply(endpoint, await creating.create(endpoint, ctx, obj, track=False), 201)
     return reply(endpoint, record)
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from api import errors, names
 from api import time as api_time
-from apiserver.apply import tracking
 from apiserver.endpoint import Endpoint
-from apiserver.pipeline import metadata
+from apiserver.pipeline import metadata, ownership
 from apiserver.pipeline.admit import admit_mutating, admit_validating
 from apiserver.store import Exists, Record, Unavailable
 from apiserver.strategy import Context
@@ -48,11 +47,11 @@ async def _create_once(endpoint: Endpoint, ctx: Context, obj: Any, track: bool) 
     if not ctx.name:
         ctx.name = meta.name or ""
     fill_system_metadata(obj)
+    if track:
+        ownership.track_create(endpoint, ctx, obj)
     await admit_mutating(ctx, "CREATE", obj, None)
     metadata.namespace_matches(endpoint.resource, ctx, obj)
     strategy.prepare_create(ctx, obj)
-    if track:
-        tracking.created(endpoint, ctx, obj)
     causes = strategy.validate_create(ctx, obj)
     causes += validate_object_meta(meta, endpoint.resource.namespaced, strategy.validate_name)
     if causes:

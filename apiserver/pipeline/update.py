@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from api import errors
-from apiserver.apply import tracking
 from apiserver.endpoint import Endpoint
-from apiserver.pipeline import metadata
+from apiserver.pipeline import metadata, ownership
 from apiserver.pipeline.admit import admit_mutating, admit_validating
 from apiserver.store import Conflict, Record, Unavailable
 from apiserver.strategy import Context, Strategy
@@ -99,11 +98,11 @@ async def _attempt(
     endpoint: Endpoint, ctx: Context, current: Record, old: Any, new: Any, rules: Rules, admit: bool, track: bool
 ) -> Record:
     metadata.carry_over(new, old)
+    if track:
+        ownership.track_update(endpoint, ctx, new, old)
     if admit:
         await admit_mutating(ctx, "UPDATE", new, old)
     rules.prepare(ctx, new, old)
-    if track:
-        tracking.updated(endpoint, ctx, new, old)
     causes = rules.validate(ctx, new, old)
     causes += validate_object_meta_update(new.metadata, old.metadata)
     if causes:
@@ -115,6 +114,7 @@ async def _attempt(
         await admit_validating(ctx, "UPDATE", new, old)
     if rules.allocates:
         await endpoint.strategy.before_update(ctx, new, old)
+    ownership.keep_timestamps(new, old)
     try:
         value = endpoint.encode(new)
         if finished(new, old):

@@ -50,6 +50,7 @@ async def _bind(call: Call, binding: Binding) -> Reply:
 
     async def transform(pod: Any) -> Any:
         _assign(ctx.name, pod, binding)
+        pod.metadata.resource_version = None  # another write in between is no conflict
         return pod
 
     await update.update(call.endpoint, ctx, call.key, transform, _RULES, admit=False, unconditional=True)

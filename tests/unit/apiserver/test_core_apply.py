@@ -4,15 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from api.schema import struct_node
-from api.types.core_v1 import Service
-from apiserver.apply import fieldset
-from apiserver.apply.walk import field_set
 from tests.support.rest import Rest
 
 CONFIGS = "/api/v1/namespaces/default/configmaps"
@@ -156,55 +147,3 @@ async def test_clearing_managed_fields(rest: Rest) -> None:
     body = {"metadata": {"managedFields": []}}
     cleared = await rest.call("PATCH", f"{CONFIGS}/a", body, code=200, Content_Type="application/merge-patch+json")
     assert "managedFields" not in cleared["metadata"]
-
-
-def test_sets_of_a_service_are_written_as_upstream_writes_them() -> None:
-    service = {
-        "metadata": {"labels": {"a": "b"}, "finalizers": ["x/y"]},
-        "spec": {"ports": [{"port": 80, "protocol": "TCP"}], "selector": {"app": "web"}, "clusterIPs": ["10.0.0.1"]},
-    }
-    assert field_set(service, struct_node(Service)) == {
-        "f:metadata": {"f:labels": {"f:a": {}}, "f:finalizers": {'v:"x/y"': {}}},
-        "f:spec": {
-            "f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}, "f:protocol": {}}},
-            "f:selector": {},
-            "f:clusterIPs": {},
-        },
-    }
-
-
-_trees = st.recursive(
-    st.just({}),
-    lambda inner: st.dictionaries(st.sampled_from([".", "f:a", "f:b", "k:x"]), inner, min_size=1, max_size=3),
-    max_leaves=8,
-)
-
-
-def _members(tree: dict[str, Any], prefix: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    found = set()
-    for key, node in tree.items():
-        if key == ".":
-            continue
-        if fieldset.is_member(node):
-            found.add((*prefix, key))
-        found |= _members(fieldset.children(node), (*prefix, key))
-    return found
-
-
-def _clean(tree: dict[str, Any]) -> dict[str, Any]:
-    return {k: ({} if k == "." else _clean(v)) for k, v in tree.items()}
-
-
-@given(_trees, _trees)
-def test_trees_are_sets(one: dict[str, Any], other: dict[str, Any]) -> None:
-    one, other = ({k: v for k, v in _clean(tree).items() if k != "."} for tree in (one, other))
-    a, b = _members(one), _members(other)
-    assert _members(fieldset.union(one, other)) == a | b
-    assert _members(fieldset.intersection(one, other)) == a & b
-    assert _members(fieldset.difference(one, other)) == a - b
-
-
-@pytest.mark.parametrize("tree", [{"f:a": {'k:{"n":"x"}': {".": {}, "f:b": {}}}, "f:s": {'v:"q"': {}}}])
-def test_paths_are_shown_as_upstream_shows_them(tree: dict[str, Any]) -> None:
-    assert list(fieldset.paths(tree)) == ['.a[n="x"]', '.a[n="x"].b', '.s[="q"]']
-    assert msgspec.json.encode(tree)
