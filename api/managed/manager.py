@@ -62,7 +62,7 @@ class FieldManager:
         self.api_version = api_version
         self.kind = kind
         self.subresource = subresource
-        self.empty: dict[str, Any] = _unset(empty or {})
+        self.empty: dict[str, Any] = empty or {}
         self._updater = Updater(lambda value, v: value if value.api_version == v else convert(value, v), filters or {})
         self.filter = self._updater.keep(api_version)
 
@@ -83,7 +83,14 @@ class FieldManager:
         `time` is the entry's new one. Raises ValueError for values that their type cannot tell apart.
         """
         written = self._updater.update(self._versioned(live), self._versioned(new), managed, None)
-        owned = sets.difference(written, STRIPPED)
+        return self.write(managed, sets.difference(written, STRIPPED), manager, time)
+
+    def written(self, live: dict[str, Any], new: dict[str, Any]) -> Set:
+        """What a write sets that can be owned."""
+        return sets.difference(self.filter(compare(live, new, self.type).written), STRIPPED)
+
+    def write(self, managed: Managed, owned: Set, manager: str, time: str | None) -> bool:
+        """Give a manager what it wrote; answers whether that was anything."""
         if not owned:
             return False
         name = entries.identifier(manager, entries.UPDATE, self.api_version, self.subresource)
@@ -191,13 +198,6 @@ class FieldManager:
         for changed in (comparison.modified, comparison.added, comparison.removed):
             fields = sets.difference(fields, changed)
         return fields
-
-
-def _unset(value: Any) -> Any:
-    """Go's zero value of a list or map that is always encoded is null, ours is empty."""
-    if isinstance(value, dict):
-        return {name: _unset(below) for name, below in value.items()}
-    return None if value == [] else value
 
 
 def _sync_last_applied(new: dict[str, Any], applied: dict[str, Any]) -> dict[str, Any]:

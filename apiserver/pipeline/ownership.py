@@ -29,7 +29,16 @@ _METADATA = tuple(
     name
     for name in ObjectMeta.__struct_fields__
     if name
-    not in ("name", "namespace", "uid", "creation_timestamp", "self_link", "generation", "resource_version", "managed_fields")
+    not in (
+        "name",
+        "namespace",
+        "uid",
+        "creation_timestamp",
+        "self_link",
+        "generation",
+        "resource_version",
+        "managed_fields",
+    )
 )
 _JSON_NAMES = dict(zip(ObjectMeta.__struct_fields__, ObjectMeta.__struct_encode_fields__, strict=True))
 
@@ -53,7 +62,7 @@ class Owners:
             resource.kind,
             empty=empty,
             subresource=subresource,
-            filters={version: keep for version in _versions(endpoint)},
+            filters=dict.fromkeys(_versions(endpoint), keep),
             convert=self._convert,
         )
         names = zip(resource.type.__struct_fields__, resource.type.__struct_encode_fields__, strict=True)
@@ -165,10 +174,7 @@ class Owners:
         managed = entries.decode_or_nothing(old.metadata.managed_fields)
         now = api_time.now()
         document, managed = self.manager.apply(live, applied, managed, manager, now, force=force, exists=exists)
-        if document is live:
-            new = self.endpoint.served(old)
-        else:
-            new = codec.from_dict(self.endpoint.resource.type, document)
+        new = self.endpoint.served(old) if document is live else codec.from_dict(self.endpoint.resource.type, document)
         stored = finish(self.endpoint, new)
         stored.metadata.managed_fields = entries.encode(managed)
         if "resourceVersion" not in (applied.get("metadata") or {}):
@@ -227,7 +233,7 @@ def owners(endpoint: Endpoint, subresource: str) -> Owners:
     found = endpoint.owners.get(subresource)
     if found is None:
         found = endpoint.owners[subresource] = Owners(endpoint, subresource)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def track_create(endpoint: Endpoint, ctx: Context, obj: Any) -> None:
@@ -291,7 +297,7 @@ def _json_kind(value: Any) -> str:
         return "bool"
     if isinstance(value, (int, float)):
         return "number"
-    return {str: "string", list: "array"}.get(type(value), "null")
+    return "string" if isinstance(value, str) else "array" if isinstance(value, list) else "null"
 
 
 def apply_transform(
@@ -314,9 +320,7 @@ def applied_as_new(endpoint: Endpoint, ctx: Context, applied: dict[str, Any], *,
             f"the name of the object ({ctx.name} based on URL) was undeterminable: name must be provided"
         )
     if uid := applied["metadata"].get("uid"):
-        why = (
-            f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-        )
+        why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         raise errors.conflict(endpoint.resource.group_resource, ctx.name, why)
     empty = endpoint.to_stored(endpoint.resource.type())
     new = owners(endpoint, ctx.subresource).apply(empty, applied, ctx.field_manager, force=force, exists=False)

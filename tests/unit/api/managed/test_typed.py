@@ -219,7 +219,9 @@ _CONTAINER = st.fixed_dictionaries(
     optional={
         "image": _VALUES,
         "args": st.lists(_VALUES, max_size=2),
-        "env": st.lists(st.fixed_dictionaries({"name": _NAMES, "value": _VALUES}), unique_by=lambda e: e["name"]),
+        "env": st.lists(
+            st.fixed_dictionaries({"name": _NAMES, "value": _VALUES}), unique_by=lambda e: e["name"], min_size=1
+        ),
     },
 )
 _OBJECTS = st.fixed_dictionaries(
