@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 Object = dict[str, Any]
@@ -118,7 +117,7 @@ def describe(error: BaseException) -> str:
         return f"{error.prefix}{error}"
     if isinstance(error, ApiError):
         return _describe_status(error)
-    if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
+    if isinstance(error, TimeoutError):
         return "error: timed out waiting for the server"
     if isinstance(error, OSError) and error.filename:
         return f"error: {_os_verb(error)} {error.filename}: {(error.strerror or str(error)).lower()}"

@@ -7,7 +7,6 @@ that is here, so that a command is just an async function.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import re
@@ -317,6 +316,9 @@ def execute(env: Any, function: Callable[..., Any], **params: Any) -> Any:
 
 
 def run_async(work: Awaitable[Any]) -> Any:
+    # Help and usage errors need no event loop; the import is worth 40 ms to them.
+    import asyncio
+
     async def main() -> Any:
         return await work
 
@@ -353,7 +355,7 @@ def main(root: click.Command, argv: Sequence[str] | None = None) -> int:
 
 def report(problem: BaseException, *, verbosity: int, command_path: str) -> int:
     if isinstance(problem, BaseExceptionGroup):
-        inner = [one for one in problem.exceptions if not isinstance(one, asyncio.CancelledError)]
+        inner = [one for one in problem.exceptions if type(one).__name__ != "CancelledError"]
         if inner:
             return report(inner[0], verbosity=verbosity, command_path=command_path)
     if verbosity >= 9:

@@ -167,10 +167,10 @@ def _render(mapping: Mapping, trail: _Trail, recursive: bool) -> list[str]:
     out.append("DESCRIPTION:")
     words = (trail.field_schema or {}).get("description") or ""
     own = inner.get("description") or ""
-    text = "\n\n".join(dict.fromkeys(part for part in (words, own) if part)) or "<empty>"
+    text = "\n".join(dict.fromkeys(part for part in (words, own) if part)) or "<empty>"
     out += _wrap(text, "    ")
     if inner.get("properties"):
-        out += ["", "FIELDS:"]
+        out += ["    ", "FIELDS:"]
         out += _fields(trail, inner, 1, recursive, set())
     out.append("")
     return out

@@ -43,16 +43,9 @@ def describe_containers(
 
 
 def _ports(text: Text, ports: list[Object]) -> None:
-    shown = ", ".join(
-        f"{p.get('containerPort', 0)}/{p.get('protocol', 'TCP')}" + (f" ({p['name']})" if p.get("name") else "")
-        for p in ports
-    )
-    hosts = ", ".join(
-        f"{p.get('hostPort', 0)}/{p.get('protocol', 'TCP')}" + (f" ({p['name']})" if p.get("name") else "")
-        for p in ports
-    )
-    text.field("Ports" if "," in shown else "Port", shown or "<none>", 2)
-    text.field("Host Ports" if "," in hosts else "Host Port", hosts or "<none>", 2)
+    for title, key in (("Port", "containerPort"), ("Host Port", "hostPort")):
+        shown = ", ".join(f"{one.get(key, 0)}/{one.get('protocol', 'TCP')}" for one in ports)
+        text.field(f"{title}s" if "," in shown else title, shown or "<none>", 2)
 
 
 def _states(text: Text, status: Object) -> None:
