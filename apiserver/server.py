@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -23,12 +24,14 @@ from apiserver.registry import Registry
 from apiserver.rest.app import App
 from apiserver.rest.health import Health
 from apiserver.security import Security, json_route
-from apiserver.store import Store
+from apiserver.store import Store, Unavailable
 from apiserver.strategy import Strategy
 from proto import api_pb2_grpc
 
 log = logging.getLogger(__name__)
 
+_STORE_INTERVAL = 2.0  # seconds between questions to the store
+_STORE_SILENCE = 15.0  # seconds without an answer after which the server counts as sick
 _GRPC_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -57,6 +60,7 @@ class State:
 
     ready: bool = False
     stopping: bool = False
+    store_answered: float = 0.0  # time.monotonic() of the store's last answer
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,13 @@ async def serve(
     registry.admission.extend(admission(registry))
     await registry.start()
     feeding = asyncio.create_task(registry.feed.run(), name="feed")
+    asking: asyncio.Task[None] | None = None
     try:
         security = secure(registry)
         for step in prepare:
             await step(registry)
-        state = State()
+        state = State(store_answered=time.monotonic())
+        asking = asyncio.create_task(_ask_store(store, state), name="store health")
         app = App(registry, security.gate, _health(state), kubelets=kubelets)
         app.routes.update({path: json_route(document) for path, document in security.routes.items()})
         server = Server(registry, security.gate, app, state=state)
@@ -114,7 +120,9 @@ async def serve(
                 registry.stop_watches()
     finally:
         feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
+        if asking is not None:
+            asking.cancel()
+        await asyncio.gather(*filter(None, (feeding, asking)), return_exceptions=True)
 
 
 def _chosen(strategies: Mapping[Resource, Strategy] | None) -> Callable[[Resource], Strategy]:
@@ -125,11 +133,22 @@ def _chosen(strategies: Mapping[Resource, Strategy] | None) -> Callable[[Resourc
 
 
 def _health(state: State) -> Health:
+    live = {"etcd": lambda: "" if time.monotonic() - state.store_answered < _STORE_SILENCE else "etcd does not answer"}
     ready = {
         "informer-sync": lambda: "" if state.ready or state.stopping else "caches are loading",
         "shutdown": lambda: "process is shutting down" if state.stopping else "",
     }
-    return Health({}, ready)
+    return Health(live, ready)
+
+
+async def _ask_store(store: Store, state: State) -> None:
+    while True:
+        try:
+            await store.revision()
+            state.store_answered = time.monotonic()
+        except Unavailable as error:
+            log.warning("health check: %s", error)
+        await asyncio.sleep(_STORE_INTERVAL)
 
 
 @contextlib.asynccontextmanager

@@ -20,6 +20,7 @@ from apiserver.rest import answers, bodies, lists, tables, watches
 from apiserver.rest.negotiate import Media, negotiate
 from apiserver.rest.paths import Target
 from apiserver.strategy import Context
+from apiserver.subresources import component_statuses
 
 _VALIDATIONS = ("Ignore", "Warn", "Strict")
 
@@ -145,6 +146,8 @@ class Resources:
         if "sendInitialEvents" in query:
             cause = errors.FieldError.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
             raise errors.invalid("ListOptions.meta.k8s.io", "", [cause])
+        if endpoint.resource.plural == "componentstatuses":
+            return answers.answer(await component_statuses.list_json(self._registry), 200, media)
         listing = await read.list_(endpoint, self._registry.feed, selected, list_query(query))
         return await lists.respond(request, endpoint, listing, media, headers)
 
