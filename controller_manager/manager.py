@@ -27,6 +27,7 @@ CONTROLLERS: dict[str, str] = {
     "job-controller": "workloads.job:JobController",
     "cronjob-controller": "workloads.cronjob:CronJobController",
     "ttl-after-finished-controller": "workloads.ttl_after_finished:TtlAfterFinishedController",
+    "horizontal-pod-autoscaler-controller": "autoscaling.hpa:HorizontalPodAutoscalerController",
     "disruption-controller": "workloads.disruption:DisruptionController",
     "resourcequota-controller": "namespaces.quota:ResourceQuotaController",
     "persistentvolume-binder-controller": "storage.binder:PersistentVolumeBinder",
