@@ -51,6 +51,7 @@ from kubelet.volumes.secret import SecretVolume
 log = logging.getLogger(__name__)
 
 IMAGE_GC_INTERVAL = 300.0  # seconds
+NETWORK_RETRY = 1.0
 
 
 class Kubelet:
@@ -173,7 +174,13 @@ class Kubelet:
             await self._cidr_changed.wait()
             self._cidr_changed.clear()
             log.info("pod CIDR is %s", self._pod_cidr)
-            await self._runtime.set_pod_cidr(self._pod_cidr)
+            try:
+                await self._runtime.set_pod_cidr(self._pod_cidr)
+            except RuntimeFailure as error:
+                log.warning("the pod network cannot be set up yet: %s", error)
+                await asyncio.sleep(NETWORK_RETRY)
+                self._cidr_changed.set()
+                continue
             self.node.touch()
             for worker in self.pods.workers():
                 worker.network_ready()
