@@ -16,7 +16,7 @@ from typing import Any
 from api.quantity import Quantity
 from api.types.core_v1 import Pod
 from client.events import EventRecorder
-from kubelet import podutil, resources
+from kubelet import metrics, podutil, resources
 from kubelet.admission import Refusal
 from kubelet.config import Config
 from kubelet.cri import Runtime, RuntimeFailure
@@ -135,6 +135,7 @@ class Eviction:
             message = _low_message(threshold, observed, resource, worker.pod, stats.get(worker.uid, {}))
             log.warning("evicting pod %s: %s", worker.key, message)
             self._end(worker, message)
+            metrics.evictions.labels(threshold.signal).inc()
             async with asyncio.timeout(podutil.DEFAULT_GRACE):
                 await worker.ended.wait()
             return

@@ -131,6 +131,9 @@ class NodeAgent:
         try:
             self.node = await self._api.create(wanted)
             self._recorder.event(self.node, "Normal", "Starting", "Starting kubelet.")
+            for condition in wanted.status.conditions or ():
+                if condition.type in _PRESSURES:
+                    self._tell(condition.type, condition.status)
             return
         except errors.StatusError as error:
             if not errors.is_already_exists(error):
@@ -178,10 +181,8 @@ class NodeAgent:
             try:
                 await self._report()
             except errors.StatusError as error:
-                if errors.is_not_found(error):
-                    await self.register()
-                else:
-                    log.info("reporting the node's status: %s", error)
+                # A node that somebody has deleted stays deleted until its kubelet starts anew, as upstream's.
+                log.info("reporting the node's status: %s", error)
             except RuntimeFailure as error:
                 log.warning("reporting the node's status: %s", error)
 
@@ -276,13 +277,12 @@ class NodeAgent:
             last_transition_time=old.last_transition_time if old and same else now,
         )
         if self.node is not None and not same:
-            self._tell(kind, status, reason)
+            self._tell(kind, status)
         self._conditions[kind] = condition
         return condition
 
-    def _tell(self, kind: str, status: str, reason: str) -> None:
+    def _tell(self, kind: str, status: str) -> None:
         assert self.node is not None
-        event = reason
         if kind == "Ready":
             event = "NodeReady" if status == "True" else "NodeNotReady"
         elif status == "True":

@@ -45,6 +45,7 @@ class PodEnd:
         self._services.statuses.forget(worker.uid)
         self._services.tokens.forget(worker.uid)
         self._services.images.forget(worker.uid)
+        self._services.prober.forget(worker.uid)
         await self._clean()
         await self._unmount()  # reading the logs of an ended pod may have left a directory
 

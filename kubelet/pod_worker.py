@@ -14,7 +14,7 @@ import time
 
 from api import time as api_time
 from api.types.core_v1 import Pod, PodStatus
-from kubelet import actions, cri, podutil, restart, status
+from kubelet import actions, cri, metrics, podutil, restart, status
 from kubelet.actions import Actions, container_hash
 from kubelet.backoff import duration
 from kubelet.containers import termination_message
@@ -71,6 +71,7 @@ class PodWorker:
         self._sandbox_retry_at = 0.0
         self._first = True
         self._ending = False
+        self._seen_at = asyncio.get_running_loop().time()
         self._starter = Starter(self)
         self._resizer = Resizer(self)
 
@@ -268,6 +269,8 @@ class PodWorker:
         )
         self.status = status.compute(self.pod, view)
         shown = status.shown(self.status, view)
+        if self._shown_phase == "Pending" and shown.phase == "Running":
+            metrics.pod_start.observe(asyncio.get_running_loop().time() - self._seen_at)
         self._shown_phase = shown.phase or "Pending"
         if not self.removed:
             self.services.statuses.set(self.pod, shown)

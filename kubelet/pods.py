@@ -15,13 +15,13 @@ import msgspec
 from api.quantity import Quantity
 from api.types.core_v1 import Node, ObjectReference, Pod
 from client.informer import Informer
-from kubelet import podutil
+from kubelet import metrics, podutil
 from kubelet.admission import Refusal, admit
-from kubelet.cri import RuntimeFailure
+from kubelet.cri import PodSnapshot, RuntimeFailure, State
 from kubelet.orphans import Orphans
 from kubelet.pod_worker import PodWorker
 from kubelet.services import Services
-from kubelet.status import Verdict
+from kubelet.status import Verdict, active_sandbox
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +188,7 @@ class Pods:
             except RuntimeFailure as error:
                 log.warning("listing pods of the runtime: %s", error)
                 continue
+            _count_running(snapshots)
             now: dict[str, object] = {
                 uid: (
                     frozenset((s.id, s.state) for s in snapshot.sandboxes),
@@ -207,6 +208,14 @@ class Pods:
             await self._orphans.collect(lambda: self._workers)
             self._services.crashes.collect()
             await asyncio.sleep(HOUSEKEEPING_INTERVAL)
+
+
+def _count_running(snapshots: Mapping[str, PodSnapshot]) -> None:
+    running = [s for s in snapshots.values() if active_sandbox(s)]
+    metrics.running_pods.set(len(running))
+    for state in State:
+        number = sum(c.state is state for s in snapshots.values() for c in s.containers)
+        metrics.running_containers.labels(state.value).set(number)
 
 
 def _rejected(refusal: Refusal) -> str:

@@ -1,4 +1,4 @@
-"""Requests and limits to cgroups: QoS class, pod and container cgroup settings, the OOM score.
+"""Requests and limits to cgroups: pod and container cgroup settings, the OOM score.
 
 Formulas are those of upstream's container manager (`ResourceConfigForPod`, `MilliCPUToShares`,
 `GetContainerOOMScoreAdjust`).
@@ -8,109 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from api.pod_resources import BEST_EFFORT, BURSTABLE, GUARANTEED, is_sidecar, limits, pod_limits, pod_requests, qos_class, requests
 from api.quantity import Quantity
-from api.types.core_v1 import Container, Pod, ResourceRequirements
+from api.types.core_v1 import Container, Pod
 from kubelet import podutil
 from kubelet.cri import Resources
 from kubelet.podutil import AnyContainer
-
-GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
 
 CPU_PERIOD = 100_000  # microseconds
 MIN_SHARES, MAX_SHARES = 2, 262_144
 MIN_QUOTA = 1_000  # microseconds
 
-#: What one resource name maps to: exact amounts.
-Amounts = dict[str, Quantity]
-
 _ZERO = Quantity(0)
-
-
-def amounts(values: Mapping[str, str | int | float] | None) -> Amounts:
-    return {name: Quantity(value) for name, value in (values or {}).items()}
-
-
-def add(total: Amounts, more: Mapping[str, Quantity]) -> None:
-    for name, value in more.items():
-        total[name] = total[name] + value if name in total else value
-
-
-def maximum(total: Amounts, other: Mapping[str, Quantity]) -> None:
-    for name, value in other.items():
-        if name not in total or total[name] < value:
-            total[name] = value
-
-
-def _requests(requirements: ResourceRequirements | None) -> Amounts:
-    return amounts(requirements.requests if requirements else None)
-
-
-def _limits(requirements: ResourceRequirements | None) -> Amounts:
-    return amounts(requirements.limits if requirements else None)
-
-
-def _combine(pod: Pod, of: str) -> Amounts:
-    """Sum over what runs at once, maximum with each init container beside the sidecars started before it (KEP-753)."""
-    pick = _requests if of == "requests" else _limits
-    total: Amounts = {}
-    for container in pod.spec.containers:
-        add(total, pick(container.resources))
-    sidecars: Amounts = {}
-    initial: Amounts = {}
-    for container in pod.spec.init_containers or ():
-        own = pick(container.resources)
-        if podutil.is_sidecar(container):
-            add(total, own)
-            add(sidecars, own)
-            own = dict(sidecars)
-        else:
-            add(own, sidecars)
-        maximum(initial, own)
-    maximum(total, initial)
-    total.update(pick(pod.spec.resources))  # pod-level resources (KEP-2837) take the place of the sum
-    return total
-
-
-def pod_requests(pod: Pod) -> Amounts:
-    """What the pod as a whole is accounted with, overhead included."""
-    total = _combine(pod, "requests")
-    if pod.spec.overhead:
-        add(total, amounts(pod.spec.overhead))
-    return total
-
-
-def pod_limits(pod: Pod) -> Amounts:
-    total = _combine(pod, "limits")
-    if pod.spec.overhead:
-        for name, value in amounts(pod.spec.overhead).items():
-            if name in total:
-                total[name] = total[name] + value
-    return total
-
-
-def qos_class(pod: Pod) -> str:
-    """The pod's QoS class by its cpu and memory requests and limits."""
-    if pod.spec.resources and (pod.spec.resources.requests or pod.spec.resources.limits):
-        return _qos([pod.spec.resources])
-    every: list[Container] = [*pod.spec.containers, *(pod.spec.init_containers or ())]
-    return _qos([c.resources for c in every])
-
-
-def _qos(all_requirements: list[ResourceRequirements]) -> str:
-    requests: Amounts = {}
-    limits: Amounts = {}
-    guaranteed = True
-    for requirements in all_requirements:
-        counted = {n: q for n, q in _requests(requirements).items() if n in ("cpu", "memory") and q > _ZERO}
-        add(requests, counted)
-        bounded = {n: q for n, q in _limits(requirements).items() if n in ("cpu", "memory") and q > _ZERO}
-        add(limits, bounded)
-        guaranteed = guaranteed and {"cpu", "memory"} <= bounded.keys()
-    if not requests and not limits:
-        return BEST_EFFORT
-    if guaranteed and all(name in limits and limits[name] == value for name, value in requests.items()):
-        return GUARANTEED
-    return BURSTABLE
 
 
 def cpu_shares(milli: int) -> int:

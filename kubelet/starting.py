@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from api import errors
-from kubelet import cri, lifecycle, podutil
+from kubelet import cri, lifecycle, metrics, podutil
 from kubelet.containers import Place
 from kubelet.downward import Addresses
 from kubelet.environment import ConfigError
@@ -147,6 +147,7 @@ class Starter:
             except cri.RuntimeFailure as error:
                 raise failed("RunContainerError", str(error)) from None
             services.recorder.event(reference, "Normal", "Started", f"Started container {container.name}")
+            metrics.started_containers.labels("container").inc()
             if hook is not None:
                 try:
                     await lifecycle.run(services.runtime, hook, container_id, container, _ip(addresses))

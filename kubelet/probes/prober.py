@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from api.types.core_v1 import Pod, Probe
 from client.events import EventRecorder
-from kubelet import podutil
+from kubelet import metrics, podutil
 from kubelet.cri import Runtime
 from kubelet.podutil import AnyContainer
 from kubelet.probes import execute, grpc_health, http, tcp
@@ -26,6 +26,13 @@ from kubelet.probes.outcome import Outcome, Result
 log = logging.getLogger(__name__)
 
 MAX_TRIES = 3  # of a probe that can't be made at all
+
+_RESULT_LABELS = {
+    Result.SUCCESS: "successful",
+    Result.WARNING: "successful",
+    Result.FAILURE: "failed",
+    Result.UNKNOWN: "unknown",
+}
 
 
 @dataclass(slots=True)
@@ -65,6 +72,7 @@ class Prober:
         self._runtime = runtime
         self._recorder = recorder
         self._began = time.monotonic()
+        self._counted: dict[str, set[tuple[str, str, str, str, str, str]]] = {}  # pod UID -> label values
 
     def watch(
         self,
@@ -183,6 +191,7 @@ class Prober:
             outcome = await self._once(subject, probe)
             if outcome.result is not Result.UNKNOWN:
                 break
+        self._count(subject, kind, outcome.result)
         reference = podutil.container_reference(subject.pod, subject.container.name)
         match outcome.result:
             case Result.FAILURE:
@@ -196,6 +205,23 @@ class Prober:
                 self._recorder.event(reference, "Warning", "ProbeWarning", message)
                 return Result.SUCCESS
         return outcome.result
+
+    def _count(self, subject: _Subject, kind: str, result: Result) -> None:
+        labels = (
+            kind,
+            _RESULT_LABELS[result],
+            subject.container.name,
+            podutil.name(subject.pod),
+            podutil.namespace(subject.pod),
+            podutil.uid(subject.pod),
+        )
+        self._counted.setdefault(labels[5], set()).add(labels)
+        metrics.probes.labels(*labels).inc()
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone: so are its metrics."""
+        for labels in self._counted.pop(uid, ()):
+            metrics.probes.remove(*labels)
 
     async def _once(self, subject: _Subject, probe: Probe) -> Outcome:
         timeout = float(probe.timeout_seconds or 1)

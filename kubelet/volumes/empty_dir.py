@@ -9,7 +9,7 @@ from api.quantity import Quantity
 from api.types.core_v1 import Pod, Volume
 from kubelet import mounts, resources
 from kubelet.volumes.base import VolumeError, VolumeKind
-from kubelet.volumes.ownership import apply_fs_group
+from kubelet.volumes.ownership import apply_fs_group, fs_group
 
 
 class EmptyDir(VolumeKind):
@@ -21,15 +21,36 @@ class EmptyDir(VolumeKind):
     async def set_up(self, pod: Pod, volume: Volume, path: Path) -> Path:
         assert volume.empty_dir is not None
         medium = volume.empty_dir.medium or ""
-        path.mkdir(mode=0o777, parents=True, exist_ok=True)
-        if medium == "Memory" and not mounts.is_mount_point(path):
-            mounts.mount("tmpfs", path, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, _size_option(pod, volume))
-        elif medium.startswith("HugePages") and not mounts.is_mount_point(path):
-            size = _page_size(pod, medium)
-            mounts.mount("nodev", path, "hugetlbfs", 0, f"pagesize={size}")
-        path.chmod(0o777)  # the umask must not weigh in
-        apply_fs_group(pod, path)
+        # What is there belongs to the pod, which may have changed its mode or owner: it is made once, whole, and then
+        # left alone, also by a kubelet that starts anew.
+        if medium == "":
+            if not path.exists():
+                _make(pod, path)
+        elif not mounts.is_mount_point(path):
+            path.mkdir(mode=0o777, parents=True, exist_ok=True)
+            mode = _ownership(pod)
+            if medium == "Memory":
+                options = ",".join(filter(None, (mode, _size_option(pod, volume))))
+                mounts.mount("tmpfs", path, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, options)
+            else:
+                mounts.mount("nodev", path, "hugetlbfs", 0, f"{mode},pagesize={_page_size(pod, medium)}")
         return path
+
+
+def _make(pod: Pod, path: Path) -> None:
+    unfinished = path.with_name(f".{path.name}.new")
+    if unfinished.exists():
+        unfinished.rmdir()
+    unfinished.mkdir(parents=True)
+    unfinished.chmod(0o777)  # the umask must not weigh in
+    apply_fs_group(pod, unfinished)
+    unfinished.rename(path)
+
+
+def _ownership(pod: Pod) -> str:
+    """Mount options that do what `apply_fs_group` does to a directory."""
+    group = fs_group(pod)
+    return "mode=0777" if group is None else f"mode=2777,gid={group}"
 
 
 def _size_option(pod: Pod, volume: Volume) -> str:

@@ -163,3 +163,13 @@ def test_sub_paths_cannot_leave_the_volume(tmp_path: Path, escape: str) -> None:
     with pytest.raises(VolumeError, match="is outside of the volume"):
         sub_path.prepare(volume, escape, tmp_path / "pod/0")
     assert not mounts.mounts_below(tmp_path)
+
+
+async def test_an_empty_dir_belongs_to_its_pod_once_it_is_made(tmp_path: Path) -> None:
+    volume = codec.from_dict(Volume, {"name": "v", "emptyDir": {}})
+    path = tmp_path / "pods/u/volumes/kubernetes.io~empty-dir/v"
+    await EmptyDir().set_up(pod_with(), volume, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o777
+    path.chmod(0o700)
+    await EmptyDir().set_up(pod_with(), volume, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700, "a restarted kubelet must not change it back"
