@@ -13,42 +13,60 @@ import msgspec
 
 
 class Path:
-    """A field path: `Path("spec").child("containers").index(0).key("x")` is `spec.containers[0][x]`. Immutable."""
+    """A field path: `Path("spec").child("containers").index(0).key("x")` is `spec.containers[0][x]`. Immutable.
 
-    __slots__ = ("_text",)
+    Its text is put together only when it is needed: validating a pod makes dozens of paths and shows none.
+    """
+
+    __slots__ = ("_parent", "_part")
+
+    _parent: Path | None
+    _part: str
 
     def __init__(self, *names: str) -> None:
-        self._text = ".".join(names)
+        self._parent = None
+        self._part = ".".join(names)
 
-    def _with(self, text: str) -> Path:
-        made = Path()
-        made._text = text
-        return made
-
-    def child(self, *names: str) -> Path:
+    def child(self, name: str, *more: str) -> Path:
         """A field of the struct here."""
-        return self._with(".".join((self._text, *names)) if self._text else ".".join(names))
+        made = _new(Path)
+        made._parent = self
+        made._part = f".{'.'.join((name, *more))}" if more else f".{name}"
+        return made
 
     def index(self, position: int) -> Path:
         """An element of the list here."""
-        return self._with(f"{self._text}[{position}]")
+        made = _new(Path)
+        made._parent = self
+        made._part = f"[{position}]"
+        return made
 
     def key(self, key: str) -> Path:
         """An entry of the map here."""
-        return self._with(f"{self._text}[{key}]")
+        made = _new(Path)
+        made._parent = self
+        made._part = f"[{key}]"
+        return made
 
     def __str__(self) -> str:
-        return self._text
+        parts = []
+        here: Path | None = self
+        while here is not None:
+            parts.append(here._part)
+            here = here._parent
+        return "".join(reversed(parts)).removeprefix(".")
 
     def __repr__(self) -> str:
-        return f"Path({self._text!r})"
+        return f"Path({str(self)!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Path) and other._text == self._text
+        return isinstance(other, Path) and str(other) == str(self)
 
     def __hash__(self) -> int:
-        return hash(self._text)
+        return hash(str(self))
 
+
+_new = object.__new__
 
 _WORDS = {
     "FieldValueNotFound": "Not found",

@@ -52,8 +52,8 @@ async def _create_once(endpoint: Endpoint, ctx: Context, obj: Any, track: bool) 
     await admit_mutating(ctx, "CREATE", obj, None)
     metadata.namespace_matches(endpoint.resource, ctx, obj)
     strategy.prepare_create(ctx, obj)
-    causes = strategy.validate_create(ctx, obj)
-    causes += validate_object_meta(meta, endpoint.resource.namespaced, strategy.validate_name)
+    causes = validate_object_meta(meta, endpoint.resource.namespaced, strategy.validate_name)
+    causes += strategy.validate_create(ctx, obj)
     if causes:
         raise errors.invalid(metadata.group_kind(endpoint.stored), meta.name or meta.generate_name or "", causes)
     for warning in strategy.warnings(ctx, obj, None):

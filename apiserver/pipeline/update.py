@@ -103,8 +103,8 @@ async def _attempt(
     if admit:
         await admit_mutating(ctx, "UPDATE", new, old)
     rules.prepare(ctx, new, old)
-    causes = rules.validate(ctx, new, old)
-    causes += validate_object_meta_update(new.metadata, old.metadata)
+    causes = validate_object_meta_update(new.metadata, old.metadata)
+    causes += rules.validate(ctx, new, old)
     if causes:
         raise errors.invalid(metadata.group_kind(endpoint.stored), ctx.name, causes)
     if rules.warnings is not None:

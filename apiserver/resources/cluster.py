@@ -96,6 +96,12 @@ def _only_names(account: core_v1.ServiceAccount) -> None:
         account.secrets = [core_v1.ObjectReference(name=secret.name) for secret in account.secrets]
 
 
+_REFERENCE = {
+    "kind": "kind", "namespace": "namespace", "name": "name", "uid": "uid", "apiVersion": "api_version",
+    "resourceVersion": "resource_version", "fieldPath": "field_path",
+}  # fmt: skip
+
+
 class EventStrategy(BuiltIn):
     """Both groups' events are stored as core/v1 events, so this serves both."""
 
@@ -110,34 +116,28 @@ class EventStrategy(BuiltIn):
         )
         self._new_api = bool(group)
         self.selectable_fields = (
-            "involvedObject.kind",
-            "involvedObject.namespace",
-            "involvedObject.name",
-            "involvedObject.uid",
-            "involvedObject.apiVersion",
-            "involvedObject.resourceVersion",
-            "involvedObject.fieldPath",
+            *(f"{prefix}.{field}" for prefix in ("involvedObject", "regarding") for field in _REFERENCE),
             "reason",
             "reportingComponent",
+            "reportingController",
             "source",
             "type",
         )
 
     def field_values(self, obj: core_v1.Event) -> Mapping[str, str]:
+        """Each field by its name in both groups, as both are served from here."""
         involved = obj.involved_object
-        return {
-            "involvedObject.kind": involved.kind or "",
-            "involvedObject.namespace": involved.namespace or "",
-            "involvedObject.name": involved.name or "",
-            "involvedObject.uid": involved.uid or "",
-            "involvedObject.apiVersion": involved.api_version or "",
-            "involvedObject.resourceVersion": involved.resource_version or "",
-            "involvedObject.fieldPath": involved.field_path or "",
+        controller = obj.reporting_component or ""
+        values = {
             "reason": obj.reason or "",
-            "reportingComponent": obj.reporting_component or "",
-            "source": obj.source.component or obj.reporting_component or "",
+            "reportingComponent": controller,
+            "reportingController": controller,
+            "source": obj.source.component or controller,
             "type": obj.type or "",
         }
+        for field, attribute in _REFERENCE.items():
+            values[f"involvedObject.{field}"] = values[f"regarding.{field}"] = getattr(involved, attribute) or ""
+        return values
 
     def prepare_create(self, ctx: Context, obj: core_v1.Event) -> None:
         return
