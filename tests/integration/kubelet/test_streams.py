@@ -65,6 +65,15 @@ async def test_closing_stdin_ends_a_filter_and_megabytes_go_through(pods: Pods) 
     assert await stream.exit_code() == 0
 
 
+async def test_a_caller_without_input_may_close_it_at_once(pods: Pods) -> None:
+    pod = await pods.run()
+    for stdin in (False, True):
+        stream = await execute(pod, "sh", "-c", "sleep 0.2; echo late; exit 4", stdin=stdin)
+        await stream.close_stdin()
+        assert (await collect(stream))["stdout"] == b"late\n"
+        assert await stream.exit_code() == 4
+
+
 async def test_a_terminal_has_a_size_and_one_stream(pods: Pods) -> None:
     pod = await pods.run()
     stream = await execute(pod, "sh", tty=True, stdin=True)
