@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from api.quantity import Quantity, QuantityValue
-from api.types.core_v1 import Container, Pod, ResourceRequirements
+from api.types.core_v1 import Container, Pod, PodSpec, ResourceRequirements
 
 GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
 
@@ -88,11 +88,11 @@ def _combine(pod: Pod, *, of_requests: bool, defaults: Mapping[str, Quantity]) -
     return total
 
 
-def qos_class(pod: Pod) -> str:
-    """The pod's QoS class, by its cpu and memory requests and limits."""
-    if pod.spec.resources and (pod.spec.resources.requests or pod.spec.resources.limits):
-        return _qos([pod.spec.resources])
-    every: list[Container] = [*pod.spec.containers, *(pod.spec.init_containers or ())]
+def qos_class(spec: PodSpec) -> str:
+    """The pod's QoS class, by its cpu and memory requests and limits (upstream's ComputePodQOS)."""
+    if spec.resources and (spec.resources.requests or spec.resources.limits):
+        return _qos([spec.resources])
+    every: list[Container] = [*spec.containers, *(spec.init_containers or ())]
     return _qos([c.resources for c in every])
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from api import pod_resources
 from api.quantity import Quantity
 from api.types.core_v1 import Node, NodeSelectorTerm, Pod
-from kubelet import podutil, resources
+from kubelet import podutil
 
 _COUNTED = ("cpu", "memory", "ephemeral-storage")
 
@@ -36,10 +37,10 @@ def _resources(pod: Pod, others: list[Pod], allocatable: Mapping[str, Quantity])
     pods = allocatable.get("pods", Quantity(0)).value
     if len(others) + 1 > pods:
         return _insufficient("pods", 1, len(others), pods)
-    used: resources.Amounts = {}
+    used: pod_resources.Amounts = {}
     for other in others:
-        resources.add(used, resources.pod_requests(other))
-    for name, wanted in resources.pod_requests(pod).items():
+        pod_resources.add(used, pod_resources.pod_requests(other))
+    for name, wanted in pod_resources.pod_requests(pod).items():
         if wanted <= Quantity(0) or (name not in _COUNTED and name not in allocatable and "/" not in name):
             continue
         there, taken = allocatable.get(name, Quantity(0)), used.get(name, Quantity(0))

@@ -13,10 +13,11 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from api import pod_resources
 from api.quantity import Quantity
 from api.types.core_v1 import Pod
 from client.events import EventRecorder
-from kubelet import metrics, podutil, resources
+from kubelet import metrics, podutil
 from kubelet.admission import Refusal
 from kubelet.config import Config
 from kubelet.cri import Runtime, RuntimeFailure
@@ -175,7 +176,7 @@ class Eviction:
             limit = volume.empty_dir.size_limit
             if limit is not None and Quantity(limit) > Quantity(0) and used > Quantity(limit).value:
                 return f'Usage of EmptyDir volume "{volume.name}" exceeds the limit "{Quantity(limit)}". '
-        bound = resources.pod_limits(pod).get("ephemeral-storage")
+        bound = pod_resources.pod_limits(pod).get("ephemeral-storage")
         if bound is not None and total > bound.value:
             return f"Pod ephemeral local storage usage exceeds the total limit of containers {bound}. "
         return ""
@@ -188,7 +189,7 @@ class Eviction:
         if not pressures or podutil.is_critical(pod):
             return None
         if pressures == {"MemoryPressure"}:
-            if resources.qos_class(pod) != resources.BEST_EFFORT:
+            if pod_resources.qos_class(pod.spec) != pod_resources.BEST_EFFORT:
                 return None
             tolerations = pod.spec.tolerations or ()
             if any(podutil.tolerates(t, _TAINTS["MemoryPressure"], "", "NoSchedule") for t in tolerations):
@@ -201,7 +202,7 @@ def rank(candidates: list[PodWorker], usage: Mapping[str, int], resource: str) -
     """Whom to end first: who uses more than requested, then lower priority, then the most over its request."""
 
     def key(worker: PodWorker) -> tuple[bool, int, int]:
-        requested = resources.pod_requests(worker.pod).get(resource, Quantity(0)).value
+        requested = pod_resources.pod_requests(worker.pod).get(resource, Quantity(0)).value
         over = usage[worker.uid] - requested
         return (over <= 0, worker.pod.spec.priority or 0, -over)
 
@@ -227,7 +228,7 @@ def _low_message(threshold: Threshold, observed: Observation, resource: str, pod
 
 
 def _limits_storage(pod: Pod) -> bool:
-    return "ephemeral-storage" in resources.pod_limits(pod) or any(
+    return "ephemeral-storage" in pod_resources.pod_limits(pod) or any(
         v.empty_dir is not None and v.empty_dir.size_limit is not None and not v.empty_dir.medium
         for v in pod.spec.volumes or ()
     )

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from api import codec, errors
+from api import codec, errors, pod_resources
 from api import time as api_time
 from api.quantity import Quantity
 from api.types.core_v1 import (
@@ -27,7 +27,7 @@ from api.types.core_v1 import (
 from api.types.meta_v1 import ObjectMeta
 from client import Api, UpdateStatus
 from client.events import EventRecorder
-from kubelet import machine, resources
+from kubelet import machine
 from kubelet.config import Config
 from kubelet.cri import Runtime, RuntimeFailure
 
@@ -83,10 +83,10 @@ class NodeAgent:
 
     def allocatable(self) -> dict[str, Quantity]:
         """Capacity without reservations, eviction thresholds and huge pages, as the scheduler counts it."""
-        capacity = resources.amounts(self.capacity())
+        capacity = pod_resources.amounts(self.capacity())
         allocatable = dict(capacity)
         for reserved in (self._config.system_reserved, self._config.kube_reserved):
-            for name, value in resources.amounts(reserved).items():
+            for name, value in pod_resources.amounts(reserved).items():
                 allocatable[name] = max(Quantity(0), allocatable.get(name, Quantity(0)) - value)
         threshold = self._config.eviction_hard.get("memory.available", "")
         if threshold and not threshold.endswith("%"):

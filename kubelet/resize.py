@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from api import codec
+from api import codec, pod_resources
 from api.quantity import Quantity
 from api.types.core_v1 import Container, PodCondition, ResourceRequirements
 from kubelet import cri, podutil, resources
@@ -31,8 +31,8 @@ def running_with(run: cri.ContainerStatus) -> ResourceRequirements | None:
 
 
 def same(one: ResourceRequirements, other: ResourceRequirements) -> bool:
-    return resources.amounts(one.requests) == resources.amounts(other.requests) and (
-        resources.amounts(one.limits) == resources.amounts(other.limits)
+    return pod_resources.amounts(one.requests) == pod_resources.amounts(other.requests) and (
+        pod_resources.amounts(one.limits) == pod_resources.amounts(other.limits)
     )
 
 
@@ -40,7 +40,7 @@ def changed(one: ResourceRequirements, other: ResourceRequirements) -> set[str]:
     """Names of the resources that differ."""
     names: set[str] = set()
     for before, after in ((one.requests, other.requests), (one.limits, other.limits)):
-        old, new = resources.amounts(before), resources.amounts(after)
+        old, new = pod_resources.amounts(before), pod_resources.amounts(after)
         names |= {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
     return names
 
@@ -82,10 +82,10 @@ class Resizer:
         """Is there room for what the spec asks? Sets the pending condition if not."""
         worker = self._worker
         allocatable = worker.services.allocatable()
-        others: resources.Amounts = {}
+        others: pod_resources.Amounts = {}
         for other in worker.services.neighbours(worker.uid):
-            resources.add(others, resources.pod_requests(other))
-        for name, amount in resources.pod_requests(worker.pod).items():
+            pod_resources.add(others, pod_resources.pod_requests(other))
+        for name, amount in pod_resources.pod_requests(worker.pod).items():
             room = allocatable.get(name, Quantity(0))
             if name not in ("cpu", "memory"):
                 continue

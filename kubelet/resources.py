@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from api.pod_resources import BEST_EFFORT, BURSTABLE, GUARANTEED, is_sidecar, limits, pod_limits, pod_requests, qos_class, requests
+from api import pod_resources as amounts_of
+from api.pod_resources import BEST_EFFORT, GUARANTEED, pod_limits, pod_requests, qos_class
 from api.quantity import Quantity
 from api.types.core_v1 import Container, Pod
 from kubelet import podutil
@@ -34,7 +35,7 @@ def cpu_quota(milli: int) -> int | None:
 
 def cgroup_parent(pod: Pod) -> str:
     """The pod's cgroup below the root of every hierarchy."""
-    qos = qos_class(pod)
+    qos = qos_class(pod.spec)
     middle = "" if qos == GUARANTEED else f"/{qos.lower()}"
     return f"/kubepods{middle}/pod{podutil.uid(pod)}"
 
@@ -42,7 +43,7 @@ def cgroup_parent(pod: Pod) -> str:
 def pod_resources(pod: Pod) -> Resources:
     """Limits of the pod's own cgroup: cpu weight by requests; quota and memory only if every container has a limit."""
     requests, limits = pod_requests(pod), pod_limits(pod)
-    qos = qos_class(pod)
+    qos = qos_class(pod.spec)
     if qos == BEST_EFFORT:
         return Resources(cpu_shares=MIN_SHARES, hugepages=_hugepages(limits))
     shared = pod.spec.resources.limits if pod.spec.resources else None
@@ -50,7 +51,7 @@ def pod_resources(pod: Pod) -> Resources:
         *pod.spec.containers,
         *(c for c in pod.spec.init_containers or () if podutil.is_sidecar(c)),
     )
-    everything = [_limits(c.resources) for c in (*running, *(pod.spec.init_containers or ()))]
+    everything = [amounts_of.limits(c.resources) for c in (*running, *(pod.spec.init_containers or ()))]
 
     def bounded(name: str) -> bool:
         return name in (shared or {}) or all(own.get(name, _ZERO) > _ZERO for own in everything)
@@ -78,12 +79,12 @@ def container_resources(
     pod: Pod, container: AnyContainer, *, memory_capacity: int, pids_limit: int | None = None
 ) -> Resources:
     """Limits of one container; `memory_capacity` in bytes scales the OOM score of burstable pods."""
-    requests, limits = _requests(container.resources), _limits(container.resources)
+    requests, limits = amounts_of.requests(container.resources), amounts_of.limits(container.resources)
     request = requests.get("cpu", limits.get("cpu", _ZERO))
     limit = limits.get("cpu", _ZERO)
     memory = limits.get("memory", _ZERO)
     if pod.spec.resources and pod.spec.resources.limits:
-        shared = _limits(pod.spec.resources)
+        shared = amounts_of.limits(pod.spec.resources)
         limit = limit if limit > _ZERO else shared.get("cpu", _ZERO)
         memory = memory if memory > _ZERO else shared.get("memory", _ZERO)
     return Resources(
@@ -99,12 +100,12 @@ def container_resources(
 def oom_score_adj(pod: Pod, container: AnyContainer, memory_capacity: int) -> int:
     if podutil.is_critical(pod):
         return -997
-    qos = qos_class(pod)
+    qos = qos_class(pod.spec)
     if qos == GUARANTEED:
         return -997
     if qos == BEST_EFFORT or memory_capacity <= 0:
         return 1000
-    requested = _requests(container.resources).get("memory", _ZERO).value
+    requested = amounts_of.requests(container.resources).get("memory", _ZERO).value
     score = 1000 - 1000 * requested // memory_capacity
     # Guaranteed pods are below and BestEffort pods above every burstable one.
     return 999 if score == 1000 else max(score, 3)

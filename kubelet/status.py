@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from api import pod_resources
 from api import time as api_time
 from api.types.core_v1 import (
     Container,
@@ -26,7 +27,7 @@ from api.types.core_v1 import (
     ResourceRequirements,
     VolumeMountStatus,
 )
-from kubelet import cri, podutil, resources, restart
+from kubelet import cri, podutil, restart
 from kubelet.podutil import AnyContainer
 from kubelet.probes.prober import Health
 
@@ -96,7 +97,7 @@ def compute(pod: Pod, view: View) -> PodStatus:
         ephemeral_container_statuses=ephemeral or None,
         host_ip=view.host_ips[0] if view.host_ips else None,
         host_ips=[HostIP(ip=ip) for ip in view.host_ips] or None,
-        qos_class=resources.qos_class(pod),
+        qos_class=pod_resources.qos_class(pod.spec),
         start_time=view.previous.start_time or api_time.now(),
         observed_generation=pod.metadata.generation,
         reason=view.previous.reason,

@@ -169,7 +169,7 @@ class PodReader:
         return Shape(
             requests={n: (q.milli if n == "cpu" else q.value) for n, q in asked.items() if n != "pods" and q},
             nonzero=(with_defaults["cpu"].milli, with_defaults["memory"].value),
-            best_effort=qos_class(pod) == BEST_EFFORT,
+            best_effort=qos_class(spec) == BEST_EFFORT,
             ports=tuple(
                 PortClaim(p.protocol or "TCP", p.host_port, p.host_ip or "0.0.0.0")
                 for c in every

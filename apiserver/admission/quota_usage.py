@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from api.pod_resources import qos_class
 from api.quantity import Quantity
 from api.resources import Resource
 from api.types.core_v1 import (
@@ -17,7 +18,6 @@ from api.types.core_v1 import (
     Service,
 )
 from apiserver.defaults.pods import aggregate
-from apiserver.resources.pods import qos_class
 from apiserver.validation.resources import is_extended, is_hugepages
 
 Usage = dict[str, Quantity]

@@ -7,7 +7,7 @@ from typing import Any
 
 from api import time as api_time
 from api.errors import FieldError
-from api.quantity import Quantity
+from api.pod_resources import qos_class
 from api.types import core_v1, meta_v1
 from apiserver.defaults.core import default_pod_template_object
 from apiserver.defaults.pods import default_pod
@@ -183,38 +183,6 @@ def _require(
         if key in labels:
             requirement = meta_v1.LabelSelectorRequirement(key=key, operator=operator, values=[labels[key]])
             selector.match_expressions = [*(selector.match_expressions or ()), requirement]
-
-
-def qos_class(spec: core_v1.PodSpec) -> str:
-    """BestEffort, Burstable or Guaranteed, by the requests and limits of cpu and memory (ComputePodQOS)."""
-    requests: dict[str, Quantity] = {}
-    limits: dict[str, Quantity] = {}
-    guaranteed = True
-    if spec.resources is not None and (spec.resources.requests or spec.resources.limits):
-        everyone = [spec.resources]
-    else:
-        everyone = [c.resources for c in (*spec.containers, *(spec.init_containers or ()))]
-    for resources in everyone:
-        if not resources.requests and not resources.limits:
-            guaranteed = False
-            continue
-        _sum(requests, resources.requests)
-        if _sum(limits, resources.limits) < 2:
-            guaranteed = False
-    if not requests and not limits:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed and requests == limits else "Burstable"
-
-
-def _sum(total: dict[str, Quantity], values: dict[str, str | int | float] | None) -> int:
-    found = 0
-    for name in ("cpu", "memory"):
-        if values and name in values:
-            quantity = Quantity(values[name])
-            if quantity:
-                found += 1
-                total[name] = total[name] + quantity if name in total else quantity
-    return found
 
 
 def strategies() -> list[Strategy]:

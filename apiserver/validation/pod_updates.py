@@ -8,6 +8,7 @@ import msgspec
 
 from api import codec
 from api.errors import FieldError, Path
+from api.pod_resources import qos_class
 from api.types import core_v1
 from apiserver.validation import names, scheduling
 from apiserver.validation.common import IMMUTABLE, semantic_equal
@@ -240,8 +241,6 @@ def validate_ephemeral_containers_update(new: core_v1.Pod, old: core_v1.Pod) -> 
 
 def validate_pod_resize(new: core_v1.Pod, old: core_v1.Pod) -> list[FieldError]:
     """ValidatePodResize (KEP-1287): cpu and memory may change, the QoS class may not."""
-    from apiserver.resources.pods import qos_class
-
     errors = validate_pod_spec(new.spec, _SPEC)
     if old.status.phase in ("Succeeded", "Failed"):
         errors.append(FieldError.forbidden(_SPEC, "pod in a terminal phase cannot be resized"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from api import pod_resources
 from api.quantity import Quantity
 from api.types.core_v1 import Pod, Volume
 from kubelet import mounts, resources
@@ -58,7 +59,7 @@ def _size_option(pod: Pod, volume: Volume) -> str:
     bounds: list[int] = []
     if volume.empty_dir and volume.empty_dir.size_limit is not None:
         bounds.append(Quantity(volume.empty_dir.size_limit).value)
-    limits = resources.pod_limits(pod)
+    limits = pod_resources.pod_limits(pod)
     if "memory" in limits and resources.pod_resources(pod).memory_limit:
         bounds.append(limits["memory"].value)
     bounds = [bound for bound in bounds if bound > 0]
@@ -68,7 +69,7 @@ def _size_option(pod: Pod, volume: Volume) -> str:
 def _page_size(pod: Pod, medium: str) -> str:
     _, _, size = medium.partition("-")
     if not size:
-        names = [n for n in resources.pod_limits(pod) if n.startswith("hugepages-")]
+        names = [n for n in pod_resources.pod_limits(pod) if n.startswith("hugepages-")]
         if len(names) != 1:
             raise VolumeError("the pod must request exactly one page size for medium HugePages")
         size = names[0].removeprefix("hugepages-")
