@@ -12,9 +12,11 @@ from typing import Any
 
 import msgspec
 
-from api import codec, errors, fields
+from api import codec, errors
 from api.resources import Resource
 from api.types.meta_v1 import DeleteOptions, Status, StatusDetails
+from apiserver.auth import Attributes
+from apiserver.auth.authorizers import require
 from apiserver.endpoint import Endpoint
 from apiserver.entries import with_revision
 from apiserver.pipeline import create as creating
@@ -152,33 +154,57 @@ def _names_match(ctx: Context, obj: Any) -> None:
 
 async def patch_(call: Call, rules: Rules | None = None) -> Reply:
     ctx, endpoint = call.ctx, call.endpoint
-    document = patch.parse(call.content_type, call.body)
     rules = rules or resource_rules(endpoint.strategy)
     if call.content_type == patch.APPLY:
-        return await apply(call, document, rules)
-    if call.force:
-        cause = errors.FieldError.forbidden("force", "may not be specified for non-apply patch")
-        raise errors.invalid("PatchOptions.meta.k8s.io", "", [cause])
+        return await apply(call, rules)
+    check_not_forced(call)
+    document = patch.parse(call.content_type, call.body)
     transform = patch.transform(endpoint, ctx, call.content_type, document, call.validation)
     record = await update.update(endpoint, ctx, call.key, transform, rules, unconditional=True)
     return reply(endpoint, record)
 
 
-async def apply(call: Call, config: Any, rules: Rules) -> Reply:
-    """Server-side apply; creates what is not there."""
+def check_not_forced(call: Call) -> None:
+    """Raises StatusError 422 for `force` where nothing can conflict."""
+    if call.force or "force" in call.params:
+        cause = errors.FieldError.forbidden("force", "may not be specified for non-apply patch")
+        raise errors.invalid("PatchOptions.meta.k8s.io", "", [cause])
+
+
+async def apply(call: Call, rules: Rules) -> Reply:
+    """Server-side apply; creates what is not there, if the user may."""
     ctx, endpoint = call.ctx, call.endpoint
-    applied = ownership.check_apply(ctx, config)
-    found = fields.unknown_fields(applied, endpoint.resource.type) if call.validation in ("Warn", "Strict") else []
-    decoding.report(found, ctx, call.validation, endpoint.resource.api_version, endpoint.resource.kind)
+    applied = ownership.read_applied(ctx, call.body, call.validation)
     transform = ownership.apply_transform(endpoint, ctx, applied, force=call.force)
     try:
         record = await update.update(endpoint, ctx, call.key, transform, rules, unconditional=True, track=False)
     except errors.StatusError as error:
         if not errors.is_not_found(error) or ctx.subresource:
             raise
+        _may_create(call)
         obj = ownership.applied_as_new(endpoint, ctx, applied, force=call.force)
         return reply(endpoint, await creating.create(endpoint, ctx, obj, track=False), 201)
     return reply(endpoint, record)
+
+
+def _may_create(call: Call) -> None:
+    """The request was authorized as a patch. Raises StatusError 403."""
+    authorizer = call.registry.services.authorizer
+    if authorizer is None:
+        return
+    ctx, resource = call.ctx, call.ctx.resource
+    require(
+        authorizer,
+        Attributes(
+            user=ctx.user,
+            verb="create",
+            group=resource.group,
+            version=resource.version,
+            resource=resource.plural,
+            namespace=ctx.namespace,
+            name=ctx.name,
+        ),
+    )
 
 
 async def delete(call: Call) -> Reply:

@@ -15,7 +15,7 @@ from api import codec, errors
 from api.resources import RESOURCES, Resource, find, resource_for
 from api.types.meta_v1 import DeleteOptions, Preconditions
 from apiserver.admission import AdmissionPlugin
-from apiserver.auth import User
+from apiserver.auth import Authorizer, User
 from apiserver.cache import Cache
 from apiserver.conversion import CONVERSIONS
 from apiserver.endpoint import Endpoint
@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 #: Who the server itself is when it writes (upstream's loopback client).
 SERVER = User("system:apiserver", groups=("system:masters",))
+#: And in managedFields.
+FIELD_MANAGER = "kube-apiserver"
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Services:
 
     tokens: TokenIssuer | None = None
     reviews: Reviews | None = None
+    authorizer: Authorizer | None = None  # None: everybody may do everything
 
 
 _HISTORY = 2_000  # revisions: watchers of a server that restarted resume within this many without a new list
@@ -66,6 +69,7 @@ class Registry:
         self._strategy_for = strategy_for
         self._endpoints: dict[tuple[str, str, str], Endpoint] = {}
         self._virtual: dict[tuple[str, str, str], Endpoint] = {}
+        self._by_type: dict[Any, Endpoint] = {}
         for resource in sorted(resources, key=lambda r: (r.group, r.version, r.plural) in CONVERSIONS):
             if "get" in resource.verbs and resource.group_resource != "componentstatuses":
                 self.add(resource)
@@ -94,6 +98,15 @@ class Registry:
 
     def endpoint(self, what: Resource | type[Any] | str) -> Endpoint:
         """The endpoint of a resource, a type, or a plural name of the core group. Raises LookupError."""
+        known = self._by_type.get(what)
+        if known is not None:
+            return known
+        endpoint = self._find(what)
+        if not isinstance(what, Resource):
+            self._by_type[what] = endpoint
+        return endpoint
+
+    def _find(self, what: Resource | type[Any] | str) -> Endpoint:
         if isinstance(what, str):
             found = find("", "v1", what)
             if found is None:
@@ -136,7 +149,13 @@ class Registry:
     def context(self, endpoint: Endpoint, namespace: str | None, name: str = "") -> Context:
         """A request of the server itself."""
         return Context(
-            user=SERVER, registry=self, resource=endpoint.resource, namespace=namespace or "", name=name, warnings=[]
+            user=SERVER,
+            registry=self,
+            resource=endpoint.resource,
+            namespace=namespace or "",
+            name=name,
+            field_manager=FIELD_MANAGER,
+            warnings=[],
         )
 
     async def get(self, type_: type[T] | str, name: str, *, namespace: str | None = None) -> T:

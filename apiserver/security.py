@@ -71,6 +71,7 @@ def secure(registry: Registry, options: SecurityOptions) -> Security:
     authenticator = UnionAuthenticator([X509Authenticator(), *tokens])
     rbac = RbacAuthorizer(source) if "RBAC" in options.authorization_modes else None
     authorizer = UnionAuthorizer(_authorizers(options, source, rbac))
+    registry.services.authorizer = authorizer
     registry.admission.extend(plugins_that_ask(authorizer))
     if rbac is not None:
         registry.admission.append(RBACEscalation(EscalationCheck(authorizer, rbac)))

@@ -22,7 +22,7 @@ from apiserver.gate import Gate
 from apiserver.grpc.codes import code_of, trailers
 from apiserver.grpc.watches import WatchSession
 from apiserver.operations import Call, Reply
-from apiserver.pipeline import read
+from apiserver.pipeline import field_managers, patch, read
 from apiserver.pipeline.selection import selection
 from apiserver.registry import Registry
 from apiserver.strategy import Context
@@ -206,7 +206,10 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
 
     @staticmethod
     def _options(call: Call, options: Any) -> None:
-        call.ctx.field_manager = options.field_manager
+        if causes := field_managers.errors_of(options.field_manager):
+            raise errors.invalid("WriteOptions", "", causes)
+        if options.field_manager or call.content_type != patch.APPLY:
+            call.ctx.field_manager = options.field_manager or field_managers.of_user(call.ctx.user)
         call.validation = options.field_validation
         call.ctx.dry_run = options.dry_run
 

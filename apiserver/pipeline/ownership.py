@@ -18,6 +18,7 @@ from api.managed import FieldManager, entries, sets, type_of
 from api.managed.entries import Managed
 from api.managed.updater import Versioned
 from api.types.meta_v1 import ManagedFieldsEntry, ObjectMeta
+from apiserver import documents
 from apiserver.conversion import CONVERSIONS
 from apiserver.endpoint import Endpoint
 from apiserver.pipeline.decode import finish
@@ -276,19 +277,26 @@ def _same_but_time(a: ManagedFieldsEntry, b: ManagedFieldsEntry) -> bool:
 # -- apply ----------------------------------------------------------------------------------------------------------
 
 
-def check_apply(ctx: Context, document: Any) -> dict[str, Any]:
+def read_applied(ctx: Context, body: bytes, validation: str) -> dict[str, Any]:
     """The applied configuration. Raises StatusError 400 for another document, 422 without a manager."""
     if not ctx.field_manager:
         cause = errors.FieldError.required("fieldManager", "is required for apply patch")
         raise errors.invalid("PatchOptions.meta.k8s.io", "", [cause])
+    try:
+        document, repeated = documents.load(body)
+    except ValueError as error:
+        raise errors.bad_request(f"error decoding YAML: {error}") from None
     if not isinstance(document, dict):
         raise errors.bad_request(
             "error decoding YAML: error unmarshaling JSON: json: cannot unmarshal "
             f"{_json_kind(document)} into Go value of type map[string]interface {{}}"
         )
-    metadata = document.get("metadata")
-    if metadata is not None and not isinstance(metadata, dict):
+    if not isinstance(document.get("metadata"), dict | None):
         raise errors.bad_request("error decoding YAML: metadata has to be an object")
+    if repeated and validation == "Strict":
+        raise errors.bad_request(f"error strict decoding YAML: {documents.strict_error(repeated)}")
+    if repeated and validation == "Warn":
+        ctx.warn(" ".join(documents.strict_error(repeated).split()))
     return document
 
 

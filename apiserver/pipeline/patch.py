@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-import yaml
 
 from api import codec, errors, fields
 from api import patch as patches
@@ -26,13 +25,11 @@ ACCEPTED = (JSON, MERGE, STRATEGIC, APPLY)
 
 
 def parse(content_type: str, body: bytes) -> Any:
-    """The patch as plain values. Raises StatusError 400, or 415 for another media type."""
-    if content_type == APPLY:
-        try:
-            return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        except yaml.YAMLError as error:
-            raise errors.bad_request(f"error decoding YAML: {error}") from None
-    if content_type not in ACCEPTED:
+    """The patch as plain values. Raises StatusError 400, or 415 for another media type.
+
+    An applied configuration is not parsed here but by `ownership.read_applied`.
+    """
+    if content_type not in (JSON, MERGE, STRATEGIC):
         raise errors.unsupported_media_type(ACCEPTED)
     try:
         return msgspec.json.decode(body)

@@ -9,23 +9,11 @@ import yaml
 from aiohttp import web
 
 from api import errors
+from apiserver.documents import from_yaml
 from apiserver.rest import protobuf
 
 LIMIT = 3 * 1024 * 1024  # bytes, upstream's --max-request-body-bytes
 _ACCEPTED = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
-
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Loader(_Base):  # type: ignore[misc]
-    """YAML as JSON knows it: a date is a string."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Base.yaml_implicit_resolvers.items()
-}
-
 
 async def read(request: web.BaseRequest) -> bytes:
     """The raw body. Raises StatusError 413."""
@@ -46,16 +34,6 @@ async def read_object(request: web.BaseRequest) -> bytes:
     if kind == protobuf.MEDIA_TYPE:
         return protobuf.to_json(await read(request))
     raise errors.unsupported_media_type(_ACCEPTED)
-
-
-def from_yaml(body: bytes) -> bytes:
-    """JSON of a YAML document. Raises StatusError 400."""
-    try:
-        return msgspec.json.encode(yaml.load(body, Loader=_Loader))
-    except yaml.YAMLError as error:
-        raise errors.bad_request(f"error converting YAML to JSON: yaml: {error}") from None
-    except (TypeError, ValueError) as error:
-        raise errors.bad_request(f"error converting YAML to JSON: {error}") from None
 
 
 def to_yaml(json: bytes) -> bytes:

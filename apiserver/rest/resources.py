@@ -12,7 +12,7 @@ from apiserver import operations
 from apiserver.auth import User
 from apiserver.endpoint import Endpoint
 from apiserver.operations import Call, Reply
-from apiserver.pipeline import patch, read
+from apiserver.pipeline import field_managers, patch, read
 from apiserver.pipeline.selection import selection
 from apiserver.pipeline.watch import WatchQuery
 from apiserver.registry import Registry
@@ -112,7 +112,7 @@ class Resources:
         if not call.validation:
             call.validation = "Warn"
         if not call.ctx.field_manager and call.content_type != patch.APPLY:
-            call.ctx.field_manager = default_manager(request.headers.get("User-Agent", ""))
+            call.ctx.field_manager = field_managers.of_user_agent(request.headers.get("User-Agent", ""))
         return call
 
     @staticmethod
@@ -128,8 +128,7 @@ class Resources:
                 causes.append(errors.FieldError.not_supported("dryRun", value, ("All",)))
         call.ctx.dry_run = bool(dry_run)
         manager = call.ctx.field_manager = query.get("fieldManager", "")
-        if len(manager.encode()) > 128:
-            causes.append(errors.FieldError.too_long("fieldManager", manager, 128))
+        causes += field_managers.errors_of(manager)
         call.force = query.get("force", "") in ("true", "1")
         if causes:
             kind = {"create": "CreateOptions", "patch": "PatchOptions", "update": "UpdateOptions"}
@@ -236,11 +235,6 @@ def method_not_allowed() -> errors.StatusError:
             details=StatusDetails(),
         )
     )
-
-
-def default_manager(user_agent: str) -> str:
-    """The field manager of a client that names none: its User-Agent up to the first slash."""
-    return user_agent.partition("/")[0][:128] or "unknown"
 
 
 def status_json(error: errors.StatusError) -> bytes:

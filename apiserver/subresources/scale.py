@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from api import codec, errors
+from api import time as api_time
+from api.managed import FieldManager, Managed, entries, type_of
+from api.managed.scale import to_parent, to_scale
 from api.selectors import selector_from
 from api.types.autoscaling_v1 import Scale, ScaleSpec, ScaleStatus
 from api.types.meta_v1 import ObjectMeta
-from apiserver.operations import Call, Reply, handles
-from apiserver.pipeline import decode, patch, read, update
+from apiserver.operations import Call, Reply, check_not_forced, handles
+from apiserver.pipeline import decode, ownership, patch, read, update
 from apiserver.pipeline.update import resource_rules
 
 _WORKLOADS = (
@@ -19,6 +23,8 @@ _WORKLOADS = (
     ("", "replicationcontrollers"),
 )
 _API_VERSION = "autoscaling/v1"
+_REPLICAS = ("f:spec", "f:replicas")  # in every version of every workload
+_OWNERS = FieldManager(type_of(Scale), _API_VERSION, "Scale", empty=codec.to_dict(Scale()), subresource="scale")
 
 
 def scale_of(obj: Any) -> Scale:
@@ -54,40 +60,73 @@ async def put(call: Call) -> Reply:
         raise errors.bad_request(
             f"the name of the object ({name}) does not match the name on the URL ({call.ctx.name})"
         )
-    return await _write(call, lambda old: scale)
+    return await _write(call, lambda old, owners: (scale, _tracked(call, old, scale, owners)))
 
 
 async def patch_(call: Call) -> Reply:
+    if call.content_type == patch.APPLY:
+        return await _apply(call)
+    check_not_forced(call)
     document = patch.parse(call.content_type, call.body)
-    kind = patch.MERGE if call.content_type == patch.APPLY else call.content_type
 
-    def make(old: Any) -> Scale:
-        before = codec.to_dict(scale_of(old))
-        after = codec.from_dict(Scale, patch.apply_to(before, kind, document, Scale))
+    def make(old: Scale, owners: Managed) -> tuple[Scale, Managed]:
+        after = codec.from_dict(Scale, patch.apply_to(codec.to_dict(old), call.content_type, document, Scale))
         named = isinstance(document, dict) and "resourceVersion" in (document.get("metadata") or {})
         if not named:
             after.metadata.resource_version = None
-        return after
+        return after, _tracked(call, old, after, owners)
 
     return await _write(call, make)
 
 
-async def _write(call: Call, make: Any) -> Reply:
+async def _apply(call: Call) -> Reply:
+    ctx = call.ctx
+    applied = ownership.read_applied(ctx, call.body, call.validation)
+
+    def make(old: Scale, owners: Managed) -> tuple[Scale, Managed]:
+        live, now = codec.to_dict(old), api_time.now()
+        document, owners = _OWNERS.apply(live, applied, owners, ctx.field_manager, now, force=call.force)
+        after = codec.from_dict(Scale, document)
+        if "resourceVersion" not in (applied.get("metadata") or {}):
+            after.metadata.resource_version = None
+        return after, owners
+
+    return await _write(call, make)
+
+
+def _tracked(call: Call, old: Scale, new: Scale, owners: Managed) -> Managed:
+    """Who owns what of the Scale after an update; nothing is begun if nobody owns anything of it."""
+    owners = dict(owners)
+    if owners:
+        before, after = codec.to_dict(old), codec.to_dict(new)
+        _OWNERS.update(before, after, owners, call.ctx.field_manager, api_time.now())
+    return owners
+
+
+#: Makes the new Scale from the old one, with who owns what of each.
+_Make = Callable[[Scale, Managed], tuple[Scale, Managed]]
+
+
+async def _write(call: Call, make: _Make) -> Reply:
     ctx, endpoint = call.ctx, call.endpoint
+    resource = endpoint.resource
+    paths = {resource.api_version: _REPLICAS}
 
     async def transform(old: Any) -> Any:
-        scale: Scale = make(old)
+        parents = entries.decode_or_nothing(old.metadata.managed_fields)
+        scale, owners = make(scale_of(old), to_scale(parents, paths))
         _validate(ctx.name, scale)
         if scale.metadata.uid and scale.metadata.uid != old.metadata.uid:
             wanted, found = scale.metadata.uid, old.metadata.uid
             why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
-            raise errors.conflict(endpoint.resource.group_resource, ctx.name, why)
+            raise errors.conflict(resource.group_resource, ctx.name, why)
         old.spec.replicas = scale.spec.replicas or 0
         old.metadata.resource_version = scale.metadata.resource_version
+        old.metadata.managed_fields = entries.encode(to_parent(parents, owners, resource.api_version, paths))
         return old
 
     rules = resource_rules(endpoint.strategy)
-    record = await update.update(endpoint, ctx, call.key, transform, rules, unconditional=True)
+    record = await update.update(endpoint, ctx, call.key, transform, rules, unconditional=True, track=False)
     return Reply(codec.encode(scale_of(endpoint.decode_stored(record))), record.revision)
 
 
