@@ -119,7 +119,12 @@ class Cache:
         labels, fields = self._describe(obj)
         meta = obj.metadata
         json = with_revision(record.value, record.revision)
-        return Entry(record.key, record.revision, json, meta.name or "", meta.namespace or "", labels, fields)
+        entry = Entry(record.key, record.revision, json, meta.name or "", meta.namespace or "", labels, fields)
+        if record.revision > self._window_start and self.ready:
+            # Some watchers (the node authorizer) want the object; it is here anyway. `apply` takes it off again.
+            meta.resource_version = str(record.revision)
+            entry.remember(obj)
+        return entry
 
     def _put(self, entry: Entry) -> None:
         old = self._entries.get(entry.key)
@@ -169,6 +174,11 @@ class Cache:
         cut_off = [watcher for watcher in self._watchers if not watcher.offer(events)]
         for watcher in cut_off:
             del self._watchers[watcher]
+        for event in events:
+            if event.new is not None:
+                event.new.remember(None)
+            if event.old is not None:
+                event.old.remember(None)
 
     # -- reading --------------------------------------------------------------------------------------------------
 

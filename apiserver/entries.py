@@ -38,6 +38,10 @@ class Entry:
         self.fields = fields
         self._obj: Any = None
 
+    def remember(self, obj: Any) -> None:
+        """Keep a decoded form at hand, or (None) let it go."""
+        self._obj = obj
+
     def decoded(self, decoder: msgspec.json.Decoder[Any]) -> Any:
         """The typed object, decoded once and shared: never mutate it."""
         if self._obj is None:
