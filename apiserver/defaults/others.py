@@ -6,7 +6,6 @@ from api.types import (
     admissionregistration_v1,
     apiextensions_v1,
     apiregistration_v1,
-    autoscaling_v1,
     autoscaling_v2,
     certificates_v1,
     discovery_v1,
@@ -109,15 +108,6 @@ def default_certificate_signing_request(request: certificates_v1.CertificateSign
     for condition in request.status.conditions or ():
         if not condition.status:
             condition.status = "True"
-
-
-def default_autoscaler_v1(autoscaler: autoscaling_v1.HorizontalPodAutoscaler) -> None:
-    if autoscaler.spec.min_replicas is None:
-        autoscaler.spec.min_replicas = 1
-    annotations = autoscaler.metadata.annotations or {}
-    other_metrics = "autoscaling.alpha.kubernetes.io/metrics" in annotations
-    if autoscaler.spec.target_cpu_utilization_percentage is None and not other_metrics:
-        autoscaler.spec.target_cpu_utilization_percentage = 80
 
 
 def default_autoscaler_v2(autoscaler: autoscaling_v2.HorizontalPodAutoscaler) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from api.quantity import Quantity
-from api.types import core_v1, discovery_v1, events_v1
+from api.types import core_v1, discovery_v1
 from apiserver.printers import age, columns, format_labels, list_with_more
 
 NODE = columns(
@@ -189,31 +189,6 @@ def event_cells(event: core_v1.Event) -> list[Any]:
         count,
         event.metadata.name,
     ]
-
-
-def new_event_cells(event: events_v1.Event) -> list[Any]:
-    """The same row from an event of events.k8s.io."""
-    regarding = event.regarding or core_v1.ObjectReference()
-    series = None
-    if event.series is not None:
-        series = core_v1.EventSeries(count=event.series.count, last_observed_time=event.series.last_observed_time)
-    return event_cells(
-        core_v1.Event(
-            metadata=event.metadata,
-            type=event.type,
-            reason=event.reason,
-            message=event.note,
-            count=event.deprecated_count,
-            first_timestamp=event.deprecated_first_timestamp,
-            last_timestamp=event.deprecated_last_timestamp,
-            event_time=event.event_time,
-            involved_object=regarding,
-            series=series,
-            source=event.deprecated_source or core_v1.EventSource(),
-            reporting_component=event.reporting_controller,
-            reporting_instance=event.reporting_instance,
-        )
-    )
 
 
 def _modes(modes: list[str] | None) -> str:

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from api.quantity import Quantity
-from api.types import apps_v1, autoscaling_v1, autoscaling_v2, batch_v1, core_v1, meta_v1, policy_v1
+from api.types import apps_v1, autoscaling_v2, batch_v1, core_v1, meta_v1, policy_v1
 from apiserver.printers import (
     age,
     columns,
@@ -174,24 +174,6 @@ def disruption_budget_cells(budget: policy_v1.PodDisruptionBudget) -> list[Any]:
         "N/A" if spec.min_available is None else str(spec.min_available),
         "N/A" if spec.max_unavailable is None else str(spec.max_unavailable),
         budget.status.disruptions_allowed or 0,
-        age(metadata.creation_timestamp),
-    ]
-
-
-def autoscaler_v1_cells(autoscaler: autoscaling_v1.HorizontalPodAutoscaler) -> list[Any]:
-    spec, status, metadata = autoscaler.spec, autoscaler.status, autoscaler.metadata
-    targets = "<none>"
-    if spec.target_cpu_utilization_percentage is not None:
-        current = status.current_cpu_utilization_percentage
-        shown = "<unknown>" if current is None else f"{current}%"
-        targets = f"cpu: {shown}/{spec.target_cpu_utilization_percentage}%"
-    return [
-        metadata.name,
-        f"{spec.scale_target_ref.kind}/{spec.scale_target_ref.name}",
-        targets,
-        "<unset>" if spec.min_replicas is None else str(spec.min_replicas),
-        spec.max_replicas,
-        status.current_replicas,
         age(metadata.creation_timestamp),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.errors import FieldError, Path
 from api.quantity import Quantity
-from api.types import autoscaling_v1, autoscaling_v2
+from api.types import autoscaling_v2
 from apiserver.validation import names
 from apiserver.validation.common import name_errors, not_negative
 
@@ -14,11 +14,6 @@ _SOURCES = {
     "Resource": ("resource", "resource"), "ContainerResource": ("container_resource", "containerResource"),
     "Pods": ("pods", "pods"), "Object": ("object", "object"), "External": ("external", "external"),
 }  # fmt: skip
-
-
-def validate_scale(scale: autoscaling_v1.Scale) -> list[FieldError]:
-    """What may be written through `scale`."""
-    return not_negative(scale.spec.replicas, _SPEC.child("replicas"))
 
 
 def validate_autoscaler(autoscaler: autoscaling_v2.HorizontalPodAutoscaler) -> list[FieldError]:

@@ -36,10 +36,8 @@ Check = Callable[[str], list[str]]
 EMPTY = "must be non-empty"
 max_length = api_names.max_length_message
 
-_C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*"
 _HTTP_HEADER = "[-A-Za-z0-9]+"
 _PERCENT = "[0-9]+%"
-_is_c_identifier = re.compile(_C_IDENTIFIER, re.ASCII).fullmatch
 _is_http_header = re.compile(_HTTP_HEADER, re.ASCII).fullmatch
 _is_percent = re.compile(_PERCENT, re.ASCII).fullmatch
 
@@ -84,16 +82,6 @@ def label_value(value: str) -> list[str]:
 def valid_labels(labels: dict[str, str]) -> bool:
     """The quick answer that every write needs; the messages come from the functions above."""
     return not any(_qualified_name(key) or _label_value(value) for key, value in labels.items())
-
-
-def c_identifier(value: str) -> list[str]:
-    if _is_c_identifier(value):
-        return []
-    message = (
-        "a valid C identifier must start with alphabetic character or '_', "
-        "followed by a string of alphanumeric characters or '_'"
-    )
-    return [regex_error(message, _C_IDENTIFIER, "my_name", "MY_NAME", "MyName")]
 
 
 def http_header_name(value: str) -> list[str]:

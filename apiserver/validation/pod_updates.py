@@ -276,14 +276,3 @@ def _resized(new: core_v1.ResourceRequirements, old: core_v1.ResourceRequirement
             detail = "only cpu and memory resources are mutable"
             errors.append(FieldError.forbidden(path.child(field), detail))
     return errors
-
-
-def validate_binding(binding: core_v1.Binding) -> list[FieldError]:
-    """ValidatePodBinding."""
-    errors: list[FieldError] = []
-    target = Path("target")
-    if binding.target.kind and binding.target.kind != "Node":
-        errors.append(FieldError.not_supported(target.child("kind"), binding.target.kind, ("Node", "<empty>")))
-    if not binding.target.name:
-        errors.append(FieldError.required(target.child("name")))
-    return errors
