@@ -54,6 +54,7 @@ class FakeRuntime:
         self.log_text: dict[str, bytes] = {}  # container name
         self.cidr = "10.244.0.0/24"
         self.resources: dict[str, Resources] = {}
+        self.stats: dict[str, dict[str, object]] = {}
         self._failures: dict[str, list[Exception]] = defaultdict(list)
         self._gates: dict[str, asyncio.Event] = {}
         self._ids = itertools.count(1)
@@ -305,4 +306,4 @@ class FakeRuntime:
         self.images = {name: image for name, image in self.images.items() if image.id != image_id}
 
     async def pod_stats(self) -> dict[str, dict[str, object]]:
-        return {}
+        return self.stats
