@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from api import codec, errors, fields
+from api.canonical import canonicalize
 from apiserver.endpoint import Endpoint
 from apiserver.strategy import Context
 
@@ -76,8 +77,9 @@ def decode_body(endpoint: Endpoint, ctx: Context, data: bytes, validation: str) 
 
 
 def finish(endpoint: Endpoint, obj: Any) -> Any:
-    """Pin apiVersion and kind, convert to the stored type and set defaults."""
+    """Pin apiVersion and kind, make values canonical, convert to the stored type and set defaults."""
     obj.api_version, obj.kind = endpoint.resource.api_version, endpoint.resource.kind
+    canonicalize(obj)
     stored = endpoint.to_stored(obj)
     endpoint.strategy.default(stored)
     return stored

@@ -374,3 +374,19 @@ async def test_protobuf_bodies_are_read(rest: Rest) -> None:
         "POST", "/api/v1/namespaces", body, code=201, Content_Type="application/vnd.kubernetes.protobuf"
     )
     assert made["metadata"]["name"] == "demo"
+
+
+async def test_times_and_quantities_are_canonical_however_a_client_writes_them(rest: Rest) -> None:
+    """The official Python client writes back `+00:00` where it read `Z`."""
+    made = await rest.call("POST", CONFIGS, config("a"), code=201)
+    made["metadata"]["creationTimestamp"] = made["metadata"]["creationTimestamp"].replace("Z", "+00:00")
+    made["data"] = {"k": "v"}
+    put = await rest.call("PUT", f"{CONFIGS}/a", made, code=200)
+    assert put["metadata"]["creationTimestamp"].endswith("Z")
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+    pod["spec"]["containers"][0]["resources"] = {"requests": {"memory": "1024Mi", "cpu": 1}}
+    stored = await rest.call("POST", "/api/v1/namespaces/default/pods", pod, code=201)
+    assert stored["spec"]["containers"][0]["resources"]["requests"] == {"memory": "1Gi", "cpu": "1"}
+    pod["spec"]["containers"][0]["resources"] = {"requests": {"memory": "much"}}
+    refused = await rest.call("POST", "/api/v1/namespaces/default/pods", pod, code=400)
+    assert "quantities must match the regular expression" in refused["message"]
