@@ -41,6 +41,12 @@ CONTROLLERS: dict[str, str] = {
     "node-lifecycle-controller": "nodes.lifecycle:NodeLifecycleController",
     "taint-eviction-controller": "nodes.taint_eviction:TaintEvictionController",
     "pod-garbage-collector-controller": "nodes.pod_gc:PodGcController",
+    "node-ttl-controller": "nodes.ttl:NodeTtlController",
+    "serviceaccount-token-controller": "security.service_account_tokens:ServiceAccountTokensController",
+    "certificatesigningrequest-approving-controller": "security.csr_approving:CsrApprovingController",
+    "certificatesigningrequest-signing-controller": "security.csr_signing:CsrSigningController",
+    "certificatesigningrequest-cleaner-controller": "security.csr_cleaner:CsrCleanerController",
+    "token-cleaner-controller": "security.bootstrap_token_cleaner:BootstrapTokenCleaner",
     "clusterrole-aggregation-controller": "security.clusterrole_aggregation:ClusterRoleAggregationController",
     "garbage-collector-controller": "garbage_collector:GarbageCollector",
 }
