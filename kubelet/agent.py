@@ -34,7 +34,6 @@ from kubelet.probes.prober import Prober
 from kubelet.runtime.image_gc import FreeDiskSpaceFailed, ImageGC
 from kubelet.services import Services
 from kubelet.signals import observe
-from kubelet.static_pods import StaticPods
 from kubelet.status_manager import StatusManager
 from kubelet.tokens import Tokens
 from kubelet.volumes.base import VolumeKind
@@ -186,6 +185,9 @@ class Kubelet:
                 worker.network_ready()
 
     async def _run_static_pods(self) -> None:
+        # Few nodes have static pods; the others need no YAML parser in memory.
+        from kubelet.static_pods import StaticPods
+
         static = StaticPods(self.config, self._api, self.pods, self._pods_informer)
         self.services.statuses.mirror = static.mirror
         await self.pods.started.wait()

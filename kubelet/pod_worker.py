@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from api import time as api_time
 from api.types.core_v1 import Pod, PodStatus
@@ -26,6 +28,7 @@ from kubelet.probes.prober import Health, Watch
 from kubelet.resize import RETRY as RESIZE_RETRY
 from kubelet.resize import Resizer
 from kubelet.services import Services
+from kubelet.starting import RETRY as START_RETRY
 from kubelet.starting import Starter, StartFailure
 from kubelet.status import Verdict, View, active_sandbox, runs
 from kubelet.volumes.manager import used_volumes
@@ -329,7 +332,7 @@ class PodWorker:
             if name not in self.jobs:
                 grace = self._probe_grace(kill)
                 work = self.killer().kill(kill.container, grace=grace, message=kill.message)
-                self.jobs.start(name, work)
+                self.jobs.start(name, self._patiently(name, work))
         blockers: list[asyncio.Task[None]] = []
         for container in todo.start:
             name = f"start:{container.name}"
@@ -382,6 +385,14 @@ class PodWorker:
     def _crash_key(self, container: AnyContainer) -> str:
         return f"{self.uid}_{container.name}_{container_hash(container)}"
 
+    async def _patiently(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """A job that is tried again as soon as it has ended: when the runtime fails it, not before a pause."""
+        try:
+            await work
+        except cri.RuntimeFailure as error:
+            log.warning("pod %s: %s: %s", self.key, name, error)
+            await asyncio.sleep(RUNTIME_RETRY)
+
     async def _volumes(self) -> None:
         await self.services.volumes.mount(lambda: self.pod, self._objects_changed)
         self.volumes_ready.set()
@@ -391,8 +402,9 @@ class PodWorker:
     async def _make_sandbox(self, attempt: int) -> None:
         try:
             await self._starter.sandbox(attempt)
-        except StartFailure as failure:
-            log.warning("pod %s: %s", self.key, failure)
+        except Exception as failure:
+            expected = isinstance(failure, StartFailure)
+            log.warning("pod %s: %s", self.key, failure, exc_info=None if expected else failure)
             self._sandbox_retry_at = asyncio.get_running_loop().time() + self._sandbox_retry
             self._sandbox_retry = min(self._sandbox_retry * 2, SANDBOX_RETRY_MAXIMUM)
         else:
@@ -407,6 +419,10 @@ class PodWorker:
             if failure.reason:
                 self.waiting[container.name] = (failure.reason, str(failure))
             self._retry_at[container.name] = asyncio.get_running_loop().time() + failure.retry
+        except Exception:
+            # Not foreseen, so it may be met again at once: no faster than any other failure.
+            self._retry_at[container.name] = asyncio.get_running_loop().time() + START_RETRY
+            raise
         else:
             self.waiting.pop(container.name, None)
             self._retry_at.pop(container.name, None)
@@ -425,7 +441,7 @@ class PodWorker:
         kept = {run.sandbox_id for run in self.snapshot.containers if run.id not in old}
         sandboxes = [s.id for s in self.snapshot.sandboxes[1:] if s.id not in kept and s.state is cri.State.EXITED]
         if old or sandboxes:
-            self.jobs.start("collect", self._remove(old, sandboxes))
+            self.jobs.start("collect", self._patiently("collect", self._remove(old, sandboxes)))
 
     async def _remove(self, containers: list[str], sandboxes: list[str]) -> None:
         for id in containers:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from api import codec
+from api import codec, errors
 from api.types.core_v1 import ConfigMap, Node, Pod
 from api.types.meta_v1 import ObjectMeta
+from client.fake import Action
 from kubelet.cri import ExecResult, ImageStatus, RuntimeFailure, State
 from tests.unit.kubelet.harness import IMAGE, Harness, container, make_pod
 
@@ -423,3 +424,38 @@ async def test_a_resize_that_can_never_fit_is_told(node: Harness) -> None:
     pod.spec.containers[0].resources.requests = {"cpu": "100m"}
     await node.api.update(pod)
     await node.until(lambda: not node.condition("PodResizePending"))
+
+
+async def test_trouble_that_nobody_foresaw_is_met_with_patience(node: Harness) -> None:
+    node.runtime.fail("run_sandbox", *[ValueError("what?")] * 50)
+    node.api.add(make_pod("web"))
+    node.runtime.fail("create_container", *[ValueError("what?")] * 50)
+    node.api.add(make_pod("other", hostNetwork=True))
+    await asyncio.sleep(0.3)
+    assert len(node.runtime.called("run_sandbox")) <= 4
+    assert len(node.runtime.called("create_container")) <= 2
+
+
+async def test_an_api_server_that_is_away_hears_the_newest_status_later(node: Harness) -> None:
+    node.api.add(make_pod())
+    await node.until(node.is_ready)
+    failures = [errors.service_unavailable("away") for _ in range(3)]
+
+    def away(_: Action) -> None:
+        if failures:
+            raise failures.pop()
+
+    node.api.on("patch", "pods", away)
+    node.runtime.exit("app", 1)
+    await node.until(lambda: node.status().restart_count == 1 and node.is_ready())
+    assert not failures
+
+
+async def test_a_runtime_that_is_away_only_delays(node: Harness) -> None:
+    node.runtime.fail("pod", RuntimeFailure("dockerd is away"))
+    node.api.add(make_pod())
+    await node.until(node.is_ready)
+    node.runtime.fail("stop_container", RuntimeFailure("dockerd is away"))
+    await node.delete()
+    await node.until(lambda: node.find() is None)
+    assert not node.runtime.is_running("app")

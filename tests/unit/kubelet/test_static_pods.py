@@ -69,7 +69,7 @@ async def test_a_changed_manifest_is_another_pod(node: Harness) -> None:
     await node.until(lambda: node.is_ready(NAME))
     (directory(node) / "etcd.yaml").write_text(manifest("serve-better"))
     await node.until(lambda: node.runtime.is_running("app") and node.runtime.config("app").command == ("serve-better",))
-    await node.until(lambda: len([s for s in node.runtime.sandboxes.values()]) == 1)
+    await node.until(lambda: len(node.runtime.sandboxes) == 1)
     await node.until(lambda: node.is_ready(NAME))
 
 
