@@ -180,10 +180,15 @@ def _type_of(target: Target) -> type | None:
     return schema.struct if schema is not None else None
 
 
+def _group_version(target: Target) -> str:
+    """`apps/v1`, and `/v1` for the core group, as Go prints it."""
+    return target.mapping.api_version if target.mapping.group else f"/{target.mapping.version}"
+
+
 def _retrieving(problem: ApiError, target: Target) -> ApiError:
     text = (
-        f'error when retrieving current configuration of:\nResource: "{target.mapping.api_version.replace("/", "/")}, '
-        f'Resource={target.mapping.plural}", GroupVersionKind: "{target.mapping.api_version}, '
+        f'error when retrieving current configuration of:\nResource: "{_group_version(target)}, '
+        f'Resource={target.mapping.plural}", GroupVersionKind: "{_group_version(target)}, '
         f'Kind={target.mapping.kind}"\nName: "{target.name}", Namespace: "{target.namespace}"\n'
         f'from server for: "{target.source}": {problem.message}'
     )
@@ -196,8 +201,8 @@ def patching_error(problem: ApiError, patch: Object, target: Target) -> ApiError
     from cli.printers.json import compact
 
     text = (
-        f'error when applying patch:\n{compact(patch)}\nto:\nResource: "{target.mapping.api_version}, '
-        f'Resource={target.mapping.plural}", GroupVersionKind: "{target.mapping.api_version}, '
+        f'error when applying patch:\n{compact(patch)}\nto:\nResource: "{_group_version(target)}, '
+        f'Resource={target.mapping.plural}", GroupVersionKind: "{_group_version(target)}, '
         f'Kind={target.mapping.kind}"\nName: "{target.name}", Namespace: "{target.namespace}"\n'
         f'for: "{target.source}": error when patching "{target.source}": {problem.message}'
     )

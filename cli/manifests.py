@@ -155,6 +155,9 @@ def _loader() -> Any:
     number = r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
     Loader.add_implicit_resolver(_INT, re.compile(integer), list("-+0123456789"))
     Loader.add_implicit_resolver(_FLOAT, re.compile(number), list("-+0123456789."))
+    # Go's YAML 1.1 has these four as booleans too.
+    Loader.add_implicit_resolver(_BOOL, re.compile(r"^[yYnN]$"), list("yYnN"))
+    Loader.add_constructor(_BOOL, lambda loader, node: str(node.value).lower() in ("y", "yes", "true", "on"))
     Loader.add_constructor(_INT, _construct_int)
     Loader.add_constructor(_FLOAT, _construct_float)
     for tag in ("value", "merge"):
@@ -165,7 +168,7 @@ def _loader() -> Any:
     return Loader
 
 
-_DATE, _INT, _FLOAT = (f"tag:yaml.org,2002:{name}" for name in ("timestamp", "int", "float"))
+_DATE, _INT, _FLOAT, _BOOL = (f"tag:yaml.org,2002:{name}" for name in ("timestamp", "int", "float", "bool"))
 
 
 def _construct_int(loader: Any, node: Any) -> int:

@@ -199,7 +199,17 @@ async def pages(
             "continue": follow,
             **(extra or {}),
         }
-        page = await env.client.get(target.collection, query=query, accept=accept)
+        try:
+            page = await env.client.get(target.collection, query=query, accept=accept)
+        except ApiError as problem:
+            if problem.reason not in ("BadRequest", "NotFound") or not (labels or fields):
+                raise
+            group_version = target.mapping.api_version if target.mapping.group else f"/{target.mapping.version}"
+            text = (
+                f'Unable to find "{group_version}, Resource={target.mapping.plural}" that match label selector '
+                f'"{labels}", field selector "{fields}": {problem.message}'
+            )
+            raise ApiError({**problem.status, "message": text}, http_code=problem.code) from problem
         yield page
         follow = (page.get("metadata") or {}).get("continue") or ""
         if not follow:

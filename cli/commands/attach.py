@@ -60,7 +60,7 @@ async def attach_to(env: Env, pod: Object, container: str, *, stdin: bool, tty: 
     elif not tty and declared.get("tty"):
         # The container's output is a terminal's already; asking for anything else would garble it.
         tty = True
-    if stdin and not quiet:
+    if not quiet:
         env.err("If you don't see a command prompt, try pressing enter.")
     path = f"/api/v1/namespaces/{namespace_of(pod)}/pods/{name_of(pod)}/attach"
     return await stream(env, path, container, stdin=stdin, tty=tty, command=None)

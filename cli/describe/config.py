@@ -134,25 +134,24 @@ async def role(text: Text, obj: Object, inspector: Inspector) -> None:
     text.line(0, "PolicyRule:")
     text.line(1, "Resources\tNon-Resource URLs\tResource Names\tVerbs")
     text.line(1, "---------\t-----------------\t--------------\t-----")
-    for row in sorted(_rules(obj)):
+    for row in _rules(obj):
         text.line(1, "\t".join(row))
 
 
 def _rules(obj: Object) -> list[tuple[str, str, str, str]]:
     """One row per resource; rows that differ only in their verbs become one."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
+    rows: dict[tuple[str, str, str, str], list[str]] = {}
     for rule in obj.get("rules") or []:
         names = f"[{' '.join(rule.get('resourceNames') or [])}]"
         urls = f"[{' '.join(rule.get('nonResourceURLs') or [])}]"
-        resources = [
-            f"{resource}.{group}" if group else resource
-            for group in rule.get("apiGroups") or [""]
-            for resource in rule.get("resources") or []
-        ] or [""]
-        for resource in resources:
-            verbs = rows.setdefault((resource, urls, names), [])
+        pairs = [(g, r) for g in rule.get("apiGroups") or [""] for r in rule.get("resources") or []] or [("", "")]
+        for group, resource in pairs:
+            verbs = rows.setdefault((group, resource, urls, names), [])
             verbs.extend(verb for verb in rule.get("verbs") or [] if verb not in verbs)
-    return [(*key, f"[{' '.join(verbs)}]") for key, verbs in rows.items()]
+    return [
+        (f"{resource}.{group}" if group else resource, urls, names, f"[{' '.join(verbs)}]")
+        for (group, resource, urls, names), verbs in sorted(rows.items())
+    ]
 
 
 async def role_binding(text: Text, obj: Object, inspector: Inspector) -> None:

@@ -83,10 +83,10 @@ def _taint(one: Object) -> str:
 
 async def _lease(text: Text, node: Object, inspector: Inspector) -> None:
     lease = await inspector.one(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name_of(node)}")
-    text.line(0, "Lease:")
     if lease is None:
-        text.line(1, f'Failed to get lease: leases.coordination.k8s.io "{name_of(node)}" not found')
+        text.field("Lease", f'Failed to get lease: leases.coordination.k8s.io "{name_of(node)}" not found')
         return
+    text.line(0, "Lease:")
     text.field("HolderIdentity", dig(lease, "spec", "holderIdentity", default="<unset>"), 1)
     text.field("AcquireTime", rfc1123(dig(lease, "spec", "acquireTime")), 1)
     text.field("RenewTime", rfc1123(dig(lease, "spec", "renewTime")), 1)

@@ -61,7 +61,7 @@ def _jsonpath(name: str, argument: str, obj: Object) -> str:
     from cli.jsonpath import Template
 
     if not argument:
-        raise CliError(f"template format specified but no template given ({name}=...)")
+        raise CliError("template format specified but no template given")
     if name == "jsonpath-file":
         try:
             argument = Path(argument).read_text()

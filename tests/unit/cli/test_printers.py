@@ -92,11 +92,11 @@ def test_json_escapes_html_and_sorts() -> None:
 
 
 def test_yaml_input_has_the_types_of_go() -> None:
-    data = parse("apiVersion: v1\nkind: X\ndate: 2020-01-01\ntime: 1:30\nn: 010\nf: 1e3\nyes: y\n1: {}\n", "x")[
+    data = parse("apiVersion: v1\nkind: X\ndate: 2020-01-01\ntime: 1:30\nnum: 010\nf: 1e3\nyes: y\n1: {}\n", "x")[
         0
     ].object
-    assert (data["date"], data["time"], data["n"], data["f"]) == ("2020-01-01", "1:30", 8, 1000)
-    assert data["1"] == {} and data["true"] == "y"
+    assert (data["date"], data["time"], data["num"], data["f"]) == ("2020-01-01", "1:30", 8, 1000)
+    assert data["1"] == {} and data["true"] is True
 
 
 def test_align_is_by_runs_of_lines() -> None:
