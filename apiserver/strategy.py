@@ -61,6 +61,8 @@ class Strategy:
     create_on_update: bool = False
     #: May an update leave metadata.resourceVersion empty and overwrite whatever is stored (AllowUnconditionalUpdate)?
     unconditional_update: bool = True
+    #: Said in a Warning header to whoever uses this resource; empty for all that are not deprecated.
+    deprecation: str = ""
     #: Fields other than metadata.name and metadata.namespace that field selectors may use.
     selectable_fields: Sequence[str] = ()
 

@@ -69,6 +69,8 @@ class Resources:
             warnings=warnings,
         )
         self._check_verb(endpoint, target, verb, request.method)
+        if endpoint.strategy.deprecation:
+            (headers["Warning"],) = answers.warning_headers([endpoint.strategy.deprecation])
         if verb == "get":
             media = negotiate(request.headers.get("Accept", ""))
             call = Call(ctx, endpoint, params=request.query if request.query_string else {})
@@ -193,7 +195,9 @@ class Resources:
     ) -> web.Response:
         json = reply.json
         if media.form != "object" and reply.revision and not json.startswith(b'{"apiVersion":"v1","kind":"Status"'):
-            if media.form == "Table":
+            if media.form == "Table" and json.startswith(tables.SCALE):
+                json = tables.scale_table(json, media.version)
+            elif media.form == "Table":
                 include = tables.check_include(request.query.get("includeObject", ""))
                 stored = endpoint.encode_served(json)
                 metadata = tables.object_metadata(json)

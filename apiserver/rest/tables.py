@@ -8,9 +8,18 @@ from typing import Any
 import msgspec
 
 from api import codec, errors
+from api.types.autoscaling_v1 import Scale
 from apiserver.endpoint import Endpoint
+from apiserver.printers import age
 
-_META = "meta.k8s.io/"
+#: How the JSON of a Scale begins: the one subresource with columns of its own.
+SCALE = b'{"apiVersion":"autoscaling/v1","kind":"Scale"'
+_SCALE_COLUMNS = codec.encode(
+    [
+        {"name": name, "type": kind, "format": "name" if name == "Name" else "", "description": "", "priority": 0}
+        for name, kind in (("Name", "string"), ("Desired", "integer"), ("Available", "integer"), ("Age", "string"))
+    ]
+)
 
 
 class _Metadata(msgspec.Struct):
@@ -81,6 +90,15 @@ def table(endpoint: Endpoint, jsons: Iterable[bytes], metadata: bytes, include: 
         yield row(endpoint, json, include, version) if first else b"," + row(endpoint, json, include, version)
         first = False
     yield b"]}"
+
+
+def scale_table(json: bytes, version: str) -> bytes:
+    """The Table of one Scale."""
+    scale = codec.decode(json, Scale)
+    meta = scale.metadata
+    cells = [meta.name, scale.spec.replicas or 0, scale.status.replicas, age(meta.creation_timestamp)]
+    row = b'{"cells":%b,"object":%b}' % (codec.encode(cells), partial(json, version))
+    return head(object_metadata(json), _SCALE_COLUMNS, version) + row + b"]}"
 
 
 def object_metadata(json: bytes) -> bytes:

@@ -390,3 +390,23 @@ async def test_times_and_quantities_are_canonical_however_a_client_writes_them(r
     pod["spec"]["containers"][0]["resources"] = {"requests": {"memory": "much"}}
     refused = await rest.call("POST", "/api/v1/namespaces/default/pods", pod, code=400)
     assert "quantities must match the regular expression" in refused["message"]
+
+
+async def test_a_scale_has_its_own_table(rest: Rest) -> None:
+    container = {"name": "c", "image": "x"}
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}}
+    spec = {"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    path = "/apis/apps/v1/namespaces/default/deployments"
+    await rest.call("POST", path, {"metadata": {"name": "web"}, "spec": spec}, code=201)
+    scale = await rest.call("GET", f"{path}/web/scale", code=200)
+    assert (scale["kind"], scale["spec"], scale["status"]["selector"]) == ("Scale", {"replicas": 3}, "a=b")
+    table = await rest.call("GET", f"{path}/web/scale", code=200, Accept=TABLE)
+    assert [c["name"] for c in table["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert table["rows"][0]["cells"][:3] == ["web", 3, 0]
+    scale["spec"]["replicas"] = 5
+    await rest.call("PUT", f"{path}/web/scale", scale, code=200)
+    assert (await rest.call("GET", f"{path}/web", code=200))["spec"]["replicas"] == 5
+    refused = await rest.call(
+        "PATCH", f"{path}/web/scale", {"spec": {"replicas": -1}}, code=422, Content_Type="application/merge-patch+json"
+    )
+    assert "spec.replicas: Invalid value: -1: must be greater than or equal to 0" in refused["message"]
