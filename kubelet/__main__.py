@@ -71,6 +71,8 @@ async def run(process: Process) -> None:
         system_reserved=pairs(o.system_reserved),
         kube_reserved=pairs(o.kube_reserved),
         eviction_hard=thresholds(o.eviction_hard),
+        image_gc_high_threshold=o.image_gc_high_threshold,
+        image_gc_low_threshold=o.image_gc_low_threshold,
     )
     config.root_dir.mkdir(parents=True, exist_ok=True)
     runtime = DockerRuntime(
@@ -128,8 +130,20 @@ OPTIONS = [
     option("--kube-reserved", default="", help="resources kept for Kubernetes' own processes"),
     option(
         "--eviction-hard",
-        default="memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%",
+        default="memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%",
         help="what must stay available; pods are evicted below it",
+    ),
+    option(
+        "--image-gc-high-threshold",
+        default=85,
+        type=int,
+        help="percent of the image file system in use from which on unused images are removed; 100: never",
+    ),
+    option(
+        "--image-gc-low-threshold",
+        default=80,
+        type=int,
+        help="percent of the image file system in use down to which unused images are removed",
     ),
 ]
 

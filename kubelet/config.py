@@ -28,7 +28,12 @@ class Config:
     system_reserved: dict[str, str] = field(default_factory=dict)  # resource -> quantity
     kube_reserved: dict[str, str] = field(default_factory=dict)
     eviction_hard: dict[str, str] = field(
-        default_factory=lambda: {"memory.available": "100Mi", "nodefs.available": "10%", "nodefs.inodesFree": "5%"}
+        default_factory=lambda: {
+            "memory.available": "100Mi",
+            "nodefs.available": "10%",
+            "nodefs.inodesFree": "5%",
+            "imagefs.available": "15%",
+        }
     )
     image_gc_high_threshold: int = 85  # percent of the image file system
     image_gc_low_threshold: int = 80

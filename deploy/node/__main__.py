@@ -126,6 +126,9 @@ def kubelet(settings: Settings) -> list[str]:
         f"--client-ca-file={settings.pki}/ca.crt",
         f"--sandbox-image={settings.sandbox_image}",
         f"--resolv-conf={RUN}/resolv.conf",
+        # The disk is the host's, which its owner may keep as full as he likes: no node evicts or cleans up for that.
+        "--eviction-hard=memory.available<100Mi",
+        "--image-gc-high-threshold=100",
     ]
     if settings.labels:
         command.append(f"--node-labels={settings.labels}")
