@@ -86,14 +86,34 @@ def decode_any(data: bytes | str) -> Any:
 
 def to_dict(obj: Any) -> dict[str, Any]:
     """The object as plain JSON values, nothing shared with it but scalars and free-form values."""
-    converted: dict[str, Any] = msgspec.to_builtins(obj)
+    converted: dict[str, Any] = msgspec.to_builtins(obj, enc_hook=_plain)
     return converted
+
+
+def _plain(raw: Any) -> Any:
+    if isinstance(raw, msgspec.Raw):
+        return msgspec.json.decode(raw) if bytes(raw) else None
+    raise NotImplementedError(f"{type(raw).__name__} is no JSON")
+
+
+def _raw(value: Any) -> Any:
+    """With the sets of managedFields as text again, as the types have them."""
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
+    if not entries or not isinstance(entries, list):
+        return value
+    kept = []
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(fields := entry.get("fieldsV1"), dict):
+            entry = {**entry, "fieldsV1": msgspec.Raw(msgspec.json.encode(fields))}
+        kept.append(entry)
+    return {**value, "metadata": {**(metadata or {}), "managedFields": kept}}
 
 
 def from_dict(kind: type[T], value: dict[str, Any]) -> T:
     """An object from plain JSON values; the same leniency and errors as `decode`."""
     try:
-        return msgspec.convert(value, kind)
+        return msgspec.convert(_raw(value), kind)
     except msgspec.ValidationError as error:
         return _lenient(value, kind, error)
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from api.quantity import FORMAT_WRONG
-from api.schema import Node, struct_node
+from api.schema import ANY, Node, struct_node
 
 _GO_KIND = {str: "string", bool: "bool", int: "number", float: "number", dict: "object", list: "array"}
 
@@ -148,7 +148,7 @@ def known(value: Any, node: Node) -> Any:
         return {
             key: known(item, entry.node)
             for key, item in value.items()
-            if (entry := node.fields.get(key)) and (item is not None or entry.node.kind == "any")
+            if (entry := node.fields.get(key)) and (item is not None or entry.node is ANY)
         }
     if node.kind in ("list", "map"):
         assert node.element is not None
@@ -158,6 +158,8 @@ def known(value: Any, node: Node) -> Any:
             return {k: known(_zero(node.element) if v is None else v, node.element) for k, v in value.items()}
     if node.format in ("int32", "int64") and isinstance(value, float):
         return int(value)
+    if node.format == "raw" and not isinstance(value, msgspec.Raw):
+        return msgspec.Raw(msgspec.json.encode(value))
     return value
 
 

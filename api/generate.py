@@ -29,7 +29,7 @@ SCALARS = {
     META + "Time": "Time",
     META + "MicroTime": "MicroTime",
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": "IntOrString",
-    META + "FieldsV1": "Any",
+    META + "FieldsV1": "RawJSON",
     META + "Patch": "Any",
     "io.k8s.apimachinery.pkg.runtime.RawExtension": "Any",
 }
@@ -163,6 +163,8 @@ class Types:
                 arguments.append(f'name="{json_name}"')
             optional = text if always or text == "Any" else f"{text} | None"
             value = "None" if arguments == ["default=None"] else f"msgspec.field({', '.join(arguments)})"
+            if text == "RawJSON":
+                optional, value = text, "NO_JSON"
             lines.append(f"    {attr}: {optional} = {value}")
         if len(lines) == 1:
             lines.append("    pass")
@@ -175,8 +177,8 @@ class Types:
             structs.insert(0, OBJECT)
         body = "\n\n\n".join(structs)
         used.discard(module)
-        names = ["Base64", "Int32", "Int64", "IntOrString", "MicroTime", "QuantityValue", "Struct", "Time"]
-        names += ["constant", "empty_list", "empty_map"]
+        names = ["NO_JSON", "Base64", "Int32", "Int64", "IntOrString", "MicroTime", "QuantityValue", "RawJSON"]
+        names += ["Struct", "Time", "constant", "empty_list", "empty_map"]
         needed = [n for n in names if re.search(rf"\b{n}\b", body)]
         imports = ["from __future__ import annotations", ""]
         if re.search(r"\bAny\b", body):

@@ -39,6 +39,12 @@ MicroTime = Annotated[str, Marker("micro-time", "v1.MicroTime")]
 Base64 = Annotated[str, Marker("byte", "[]uint8")]
 
 
+#: JSON that is kept as text: managedFields are a third of an object and hardly anybody reads them.
+RawJSON = msgspec.Raw
+#: Its absence. msgspec leaves a default out only if it is this very object.
+NO_JSON = msgspec.Raw(b"")
+
+
 def constant(value: T) -> Callable[[], T]:
     """A default that msgspec always encodes: it leaves out only plain default values."""
     return lambda: value

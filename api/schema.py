@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from api._merge_metadata import ATOMIC_STRUCTS, FIELDS
-from api.model import Marker
+from api.model import Marker, RawJSON
 
 NodeKind = Literal["struct", "list", "map", "scalar", "any"]
 
@@ -87,7 +87,8 @@ def struct_node(struct: type[msgspec.Struct]) -> Node:
 
 
 _PLAIN = {str: "string", bool: "bool", float: "float64", int: "int64"}
-_ANY = Node("any", "interface {}")
+ANY = Node("any", "interface {}")
+_RAW = Node("any", "v1.FieldsV1", "raw")
 
 
 def _node(annotation: Any) -> Node:
@@ -106,6 +107,8 @@ def _node(annotation: Any) -> Node:
             annotation = remaining[0]
         else:
             break
+    if annotation is RawJSON:
+        return _RAW
     if marker:
         return Node("scalar", marker.go, marker.format)
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
@@ -118,4 +121,4 @@ def _node(annotation: Any) -> Node:
         element = _node(arguments[1])
         go = "v1.ResourceList" if element.format == "quantity" else f"map[string]{element.go}"
         return Node("map", go, element=element)
-    return Node("scalar", _PLAIN[annotation], _PLAIN[annotation]) if annotation in _PLAIN else _ANY
+    return Node("scalar", _PLAIN[annotation], _PLAIN[annotation]) if annotation in _PLAIN else ANY

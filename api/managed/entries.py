@@ -70,7 +70,8 @@ def parse(entries: Iterable[ManagedFieldsEntry] | None) -> Managed:
     """The managers that a client sent: their sets are checked as well. Raises ValueError."""
     managed = decode(entries)
     for name, entry in managed.items():
-        managed[name] = with_fields(entry, sets.parse(entry.fields_v1))
+        text = bytes(entry.fields_v1)
+        managed[name] = with_fields(entry, sets.parse(msgspec.json.decode(text) if text else None))
     return managed
 
 
@@ -106,9 +107,32 @@ def _order(entry: ManagedFieldsEntry) -> tuple[str, str, str, str, str]:
     )
 
 
+_REMEMBERED = 4096
+_sets: dict[bytes, Set] = {}
+
+
 def fields_of(entry: ManagedFieldsEntry) -> Set:
-    fields: Set = entry.fields_v1 or EMPTY
+    """What an entry owns. Few sets are unlike any other, so those met lately are not parsed again."""
+    text = bytes(entry.fields_v1)
+    if not text:
+        return EMPTY
+    fields = _sets.get(text)
+    if fields is None:
+        fields = _remember(text, msgspec.json.decode(text) or EMPTY)
     return fields
+
+
+def _remember(text: bytes, fields: Set) -> Set:
+    if len(_sets) >= _REMEMBERED:
+        _sets.clear()
+    _sets[text] = fields
+    return fields
+
+
+def _text(fields: Set) -> msgspec.Raw:
+    text = msgspec.json.encode(fields)
+    _remember(text, fields)
+    return msgspec.Raw(text)
 
 
 def entry(name: Identifier, api_version: str, fields: Set, time: str | None) -> ManagedFieldsEntry:
@@ -118,7 +142,7 @@ def entry(name: Identifier, api_version: str, fields: Set, time: str | None) -> 
         api_version=api_version,
         time=time,
         fields_type="FieldsV1",
-        fields_v1=fields,
+        fields_v1=_text(fields),
         subresource=name.subresource or None,
     )
 
@@ -131,7 +155,7 @@ def with_fields(old: ManagedFieldsEntry, fields: Set) -> ManagedFieldsEntry:
         api_version=old.api_version,
         time=old.time,
         fields_type=old.fields_type,
-        fields_v1=fields,
+        fields_v1=_text(fields),
         subresource=old.subresource,
     )
 

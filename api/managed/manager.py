@@ -136,9 +136,7 @@ class FieldManager:
         managed = dict(managed)
         name = entries.identifier(manager, entries.APPLY, self.api_version, self.subresource)
         try:
-            new = self._updater.apply(
-                self._versioned(live), self._versioned(applied), managed, name, force=force, time=time
-            )
+            new = self._updater.apply(self._versioned(live), self._versioned(applied), managed, name, force=force)
         except (TypedError, ValueError) as error:
             raise errors.bad_request(f"failed to merge config: {error}") from None
         self._strip(managed, name, time if new is not None else None)

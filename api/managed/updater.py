@@ -50,7 +50,7 @@ class Updater:
         return self.keep(new.api_version)(comparison.written)
 
     def apply(
-        self, live: Versioned, applied: Versioned, managed: Managed, itself: Identifier, *, force: bool, time: str
+        self, live: Versioned, applied: Versioned, managed: Managed, itself: Identifier, *, force: bool
     ) -> Versioned | None:
         """Merge, prune, settle ownership. Answers the new object, None if it is as before. Raises Conflicts."""
         self._reconcile(live, managed)
@@ -60,8 +60,9 @@ class Updater:
         owned = self.keep(version)(field_set(applied.value, applied.type))
         managed[itself] = entries.entry(itself, version, owned, last.time if last is not None else None)
         new = merged
-        if last is not None and fields_of(last):
-            new = self._prune(merged, managed, itself, fields_of(last), last.api_version or version)
+        # If all that was applied last time still is, nothing can go.
+        if last is not None and (last.api_version != version or sets.difference(fields_of(last), owned)):
+            new = self._prune(merged, managed, fields_of(last), last.api_version or version)
         comparison = compare(live.value, new.value, live.type)
         self._release(live, new, comparison, managed, itself, force=force)
         return None if live.value == new.value else new
@@ -124,9 +125,7 @@ class Updater:
 
     # -- what an apply removes ------------------------------------------------------------------------------------
 
-    def _prune(
-        self, merged: Versioned, managed: Managed, itself: Identifier, last: Set, last_version: str
-    ) -> Versioned:
+    def _prune(self, merged: Versioned, managed: Managed, last: Set, last_version: str) -> Versioned:
         """Without what this manager applied last time, not this time, and nobody else owns."""
         before = self.convert(merged, last_version)
         if before is None:

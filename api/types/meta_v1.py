@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from api.model import Int32, Int64, Struct, Time, constant, empty_list, empty_map
+from api.model import NO_JSON, Int32, Int64, RawJSON, Struct, Time, constant, empty_list, empty_map
 
 
 class Object(Struct, kw_only=True):
@@ -121,7 +121,7 @@ class ListMeta(Struct, kw_only=True):
 class ManagedFieldsEntry(Struct, kw_only=True):
     api_version: str | None = None
     fields_type: str | None = None
-    fields_v1: Any = None
+    fields_v1: RawJSON = NO_JSON
     manager: str | None = None
     operation: str | None = None
     subresource: str | None = None

@@ -7,6 +7,7 @@ read or the strategies add is owned by nobody (upstream's order). Writes that th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,6 +25,8 @@ from apiserver.endpoint import Endpoint
 from apiserver.pipeline.decode import finish
 from apiserver.pipeline.resets import filter_for
 from apiserver.strategy import Context
+
+log = logging.getLogger(__name__)
 
 #: What metadata holds that can be owned; the rest is the server's or names the object.
 _METADATA = tuple(
@@ -82,7 +85,7 @@ class Owners:
         served = self.endpoint.served(obj)
         now = api_time.now()
         if managed or self.manager.filter.include is not None:
-            self.manager.update(self.manager.empty, to_builtins(served), managed, manager, now)
+            self.manager.update(self.manager.empty, codec.to_dict(served), managed, manager, now)
         else:
             self.manager.write(managed, self._new_fields(served), manager, now)
         meta.managed_fields = entries.encode(managed)
@@ -163,7 +166,7 @@ class Owners:
         return live, now
 
     def _plain(self, obj: Any) -> dict[str, Any]:
-        served: dict[str, Any] = to_builtins(self.endpoint.served(obj))
+        served = codec.to_dict(self.endpoint.served(obj))
         served["metadata"].pop("managedFields", None)
         return served
 
@@ -196,7 +199,7 @@ class Owners:
             stored = codec.from_dict(self.endpoint.stored.type, value.value)
         served = target.to_served(stored) if target else stored
         kind = target.served.type if target else self.endpoint.stored.type
-        return Versioned(to_builtins(served), version, type_of(kind))
+        return Versioned(codec.to_dict(served), version, type_of(kind))
 
 
 def _conversions(endpoint: Endpoint) -> list[tuple[Any, Any]]:
@@ -238,19 +241,28 @@ def owners(endpoint: Endpoint, subresource: str) -> Owners:
 
 
 def track_create(endpoint: Endpoint, ctx: Context, obj: Any) -> None:
-    """Note the creator of a new object, if the request has a manager."""
-    if ctx.field_manager:
-        owners(endpoint, ctx.subresource).create(obj, ctx.field_manager)
-    else:
-        obj.metadata.managed_fields = None
+    """Note the creator of a new object, if the request has a manager.
+
+    An object whose list items cannot be told apart is stored all the same, with nobody noted (UpdateNoErrors).
+    """
+    try:
+        if ctx.field_manager:
+            owners(endpoint, ctx.subresource).create(obj, ctx.field_manager)
+            return
+    except ValueError as error:
+        log.info("%s %s: fields are not tracked: %s", endpoint.resource.group_resource, ctx.name, error)
+    obj.metadata.managed_fields = None
 
 
 def track_update(endpoint: Endpoint, ctx: Context, new: Any, old: Any) -> None:
-    """Note who changed what, if the request has a manager; else ownership stays as it is."""
-    if ctx.field_manager:
-        owners(endpoint, ctx.subresource).update(new, old, ctx.field_manager)
-    else:
-        new.metadata.managed_fields = old.metadata.managed_fields
+    """Note who changed what, if the request has a manager; else, or if it cannot be told, ownership stays as it is."""
+    try:
+        if ctx.field_manager:
+            owners(endpoint, ctx.subresource).update(new, old, ctx.field_manager)
+            return
+    except ValueError as error:
+        log.info("%s %s: fields are not tracked: %s", endpoint.resource.group_resource, ctx.name, error)
+    new.metadata.managed_fields = old.metadata.managed_fields
 
 
 def keep_timestamps(new: Any, old: Any) -> None:
