@@ -81,5 +81,9 @@ def finish(endpoint: Endpoint, obj: Any) -> Any:
     obj.api_version, obj.kind = endpoint.resource.api_version, endpoint.resource.kind
     canonicalize(obj)
     stored = endpoint.to_stored(obj)
-    endpoint.strategy.default(stored)
+    try:
+        endpoint.strategy.default(stored)
+    except ValueError as error:  # a value that only defaulting looks into, such as an empty quantity
+        head = {"apiVersion": obj.api_version, "kind": obj.kind}
+        raise errors.bad_request(fields.cannot_be_handled(head, endpoint.resource.type, str(error))) from None
     return stored

@@ -147,3 +147,16 @@ async def test_clearing_managed_fields(rest: Rest) -> None:
     body = {"metadata": {"managedFields": []}}
     cleared = await rest.call("PATCH", f"{CONFIGS}/a", body, code=200, Content_Type="application/merge-patch+json")
     assert "managedFields" not in cleared["metadata"]
+
+
+async def test_an_object_whose_items_cannot_be_told_apart_is_stored_untracked(rest: Rest) -> None:
+    body = {"metadata": {"name": "sa"}, "imagePullSecrets": [{}, {}]}
+    made = await rest.call("POST", "/api/v1/namespaces/default/serviceaccounts?fieldManager=me", body)
+    assert made["kind"] == "ServiceAccount" or made["code"] < 500
+
+
+async def test_a_quantity_that_is_none_is_the_clients_mistake(rest: Rest) -> None:
+    path = "/apis/storage.k8s.io/v1/namespaces/default/csistoragecapacities"
+    body = {"metadata": {"name": "c"}, "storageClassName": "x", "capacity": ""}
+    refused = await rest.call("POST", path, body, code=400)
+    assert "quantities must match the regular expression" in refused["message"]
