@@ -111,15 +111,13 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """Follow the apiserver until cancelled."""
-        # An apiserver that is away comes back within seconds, and everybody waits for it: ask often, say it once.
+        # An apiserver that is away comes back within seconds, and everybody waits for it: ask often.
         backoff, away = Backoff(0.1, 30.0), Backoff(0.1, 1.0)
-        silent = False
         while True:
             try:
                 if self._version is None:
                     await self._relist()
                     self._reset(backoff, away)
-                    silent = False
                 await self._follow(backoff, away)
             except errors.StatusError as error:
                 if errors.is_gone(error):
@@ -128,8 +126,8 @@ class Informer(Generic[T]):
                     continue
                 unavailable = errors.is_service_unavailable(error)
                 wait = away.next() if unavailable else backoff.next()
-                level = logging.WARNING if not unavailable else logging.DEBUG if silent else logging.INFO
-                silent = unavailable
+                # the transport has said already, once for all of us, that the apiserver is away
+                level = logging.DEBUG if unavailable else logging.WARNING
                 log.log(level, "%r: %s; trying again in %.1f s", self, error, wait)
                 await self._api.pause(wait)
 

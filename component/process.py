@@ -58,6 +58,9 @@ def main(
 ) -> NoReturn:
     """The whole life of a process: parse `args` (default: the command line), `run`, exit."""
 
+    # gRPC's own chatter about each failed handshake; what matters of it comes as an exception
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
     def start(**values: Any) -> None:
         logs.setup(values["log_level"], values["log_format"])
         sys.exit(execute(Process(name, values), run))

@@ -1,68 +1,54 @@
-"""Which volume suits which claim (upstream's FindMatchingVolume), and what annotations say about both."""
+"""Which volume a claim gets (upstream's FindMatchingVolume); what both say about each other is in `api.volumes`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from api.quantity import Quantity
 from api.selectors import selector_from
-from api.types.core_v1 import Node, ObjectReference, PersistentVolume, PersistentVolumeClaim
+from api.types.core_v1 import Node, PersistentVolume, PersistentVolumeClaim
 from api.types.storage_v1 import StorageClass
+from api.volumes import (
+    BETA_CLASS,
+    BETA_PROVISIONER,
+    BIND_COMPLETED,
+    BOUND_BY_CONTROLLER,
+    DEFAULT_CLASS,
+    PROVISIONED_BY,
+    PROVISIONER,
+    SELECTED_NODE,
+    annotation,
+    capacity,
+    class_of,
+    refers_to,
+    requested,
+    suits,
+)
 from controller_manager.nodes import affinity
 
-BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
-BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
-PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
-PROVISIONER = "volume.kubernetes.io/storage-provisioner"
-BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
-SELECTED_NODE = "volume.kubernetes.io/selected-node"
-BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
-DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
-
-
-def annotation(obj: Any, name: str) -> str:
-    return str((obj.metadata.annotations or {}).get(name, ""))
-
-
-def class_of(obj: PersistentVolume | PersistentVolumeClaim) -> str:
-    return annotation(obj, BETA_CLASS) or obj.spec.storage_class_name or ""
+__all__ = [
+    "BETA_CLASS",
+    "BETA_PROVISIONER",
+    "BIND_COMPLETED",
+    "BOUND_BY_CONTROLLER",
+    "PROVISIONED_BY",
+    "PROVISIONER",
+    "SELECTED_NODE",
+    "annotation",
+    "best",
+    "capacity",
+    "class_of",
+    "default_class",
+    "reachable",
+    "refers_to",
+    "requested",
+    "suits",
+]
 
 
 def default_class(classes: Iterable[StorageClass]) -> StorageClass | None:
     """The newest of the default ones."""
     found = [c for c in classes if annotation(c, DEFAULT_CLASS) == "true"]
     return max(found, key=lambda c: (c.metadata.creation_timestamp or "", c.metadata.name or ""), default=None)
-
-
-def refers_to(ref: ObjectReference | None, claim: PersistentVolumeClaim) -> bool:
-    """Whether a volume's claimRef is this claim, or reserves the volume for one of its name."""
-    if ref is None:
-        return False
-    meta = claim.metadata
-    return (ref.namespace, ref.name) == (meta.namespace, meta.name) and ref.uid in (None, "", meta.uid)
-
-
-def requested(claim: PersistentVolumeClaim) -> Quantity:
-    requests = (claim.spec.resources.requests or {}) if claim.spec.resources else {}
-    return Quantity(requests.get("storage", 0))
-
-
-def capacity(volume: PersistentVolume) -> Quantity:
-    return Quantity((volume.spec.capacity or {}).get("storage", 0))
-
-
-def suits(volume: PersistentVolume, claim: PersistentVolumeClaim) -> str:
-    """Why a volume that was asked for by name does not suit the claim, or ""."""
-    if capacity(volume) < requested(claim):
-        return "requested PV is too small"
-    if class_of(volume) != class_of(claim):
-        return "storageClassName does not match"
-    if (volume.spec.volume_mode or "Filesystem") != (claim.spec.volume_mode or "Filesystem"):
-        return "incompatible volumeMode"
-    if not set(claim.spec.access_modes or ()) <= set(volume.spec.access_modes or ()):
-        return "incompatible accessMode"
-    return ""
 
 
 def best(
