@@ -168,6 +168,8 @@ def shown(value: Any) -> str:
         return "null"
     if isinstance(value, str):
         return quote(value)
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
