@@ -324,26 +324,29 @@ def apply_transform(
     endpoint: Endpoint, ctx: Context, applied: dict[str, Any], *, force: bool
 ) -> Callable[[Any], Awaitable[Any]]:
     """For `pipeline.update`: the object after an apply."""
-    _same_name(ctx, applied)
 
     async def transform(old: Any) -> Any:
         keeper = owners(endpoint, ctx.subresource)
-        return keeper.apply(old, applied, ctx.field_manager, force=force, exists=True)
+        new = keeper.apply(old, applied, ctx.field_manager, force=force, exists=True)
+        _same_name(ctx, applied)
+        return new
 
     return transform
 
 
 def applied_as_new(endpoint: Endpoint, ctx: Context, applied: dict[str, Any], *, force: bool) -> Any:
     """The object that an apply creates."""
-    if not (applied.get("metadata") or {}).get("name"):
+    empty = endpoint.to_stored(endpoint.resource.type())
+    new = owners(endpoint, ctx.subresource).apply(empty, applied, ctx.field_manager, force=force, exists=False)
+    named = applied.get("metadata") or {}
+    if not named.get("name"):
         raise errors.bad_request(
             f"the name of the object ({ctx.name} based on URL) was undeterminable: name must be provided"
         )
-    if uid := applied["metadata"].get("uid"):
+    _same_name(ctx, applied)
+    if uid := named.get("uid"):
         why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         raise errors.conflict(endpoint.resource.group_resource, ctx.name, why)
-    empty = endpoint.to_stored(endpoint.resource.type())
-    new = owners(endpoint, ctx.subresource).apply(empty, applied, ctx.field_manager, force=force, exists=False)
     new.metadata.resource_version = None
     return new
 

@@ -53,7 +53,8 @@ async def _bind(call: Call, binding: Binding) -> Reply:
         pod.metadata.resource_version = None  # another write in between is no conflict
         return pod
 
-    await update.update(call.endpoint, ctx, call.key, transform, _RULES, admit=False, unconditional=True)
+    # Upstream binds without a field manager: nobody owns spec.nodeName.
+    await update.update(call.endpoint, ctx, call.key, transform, _RULES, admit=False, track=False, unconditional=True)
     return SUCCESS
 
 
