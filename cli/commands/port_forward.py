@@ -144,9 +144,10 @@ async def _connection(
     sys.stdout.flush()
     try:
         async with websocket(env.client, path, {"ports": str(forward.remote)}, PORT_PROTOCOLS) as socket:
-            upload = asyncio.create_task(_upload(reader, socket))
+            ready = asyncio.Event()
+            upload = asyncio.create_task(_upload(reader, socket, ready))
             try:
-                await _download(env, forward, socket, writer)
+                await _download(env, forward, socket, writer, ready)
             finally:
                 upload.cancel()
     except (ApiError, CliError) as problem:
@@ -160,14 +161,19 @@ async def _connection(
             await writer.wait_closed()
 
 
-async def _upload(reader: asyncio.StreamReader, socket: aiohttp.ClientWebSocketResponse) -> None:
+async def _upload(reader: asyncio.StreamReader, socket: aiohttp.ClientWebSocketResponse, ready: asyncio.Event) -> None:
+    await ready.wait()
     while data := await reader.read(32 * 1024):
         await socket.send_bytes(bytes([DATA]) + data)
     await socket.close()
 
 
 async def _download(
-    env: Env, forward: Forward, socket: aiohttp.ClientWebSocketResponse, writer: asyncio.StreamWriter
+    env: Env,
+    forward: Forward,
+    socket: aiohttp.ClientWebSocketResponse,
+    writer: asyncio.StreamWriter,
+    ready: asyncio.Event,
 ) -> None:
     announced: set[int] = set()
     async for message in socket:
@@ -175,8 +181,10 @@ async def _download(
             continue
         channel, payload = message.data[0], message.data[1:]
         if channel not in announced:
-            # The first frame of each channel repeats the port number, two bytes, little endian.
+            # The first frame of each channel repeats the port number, two bytes, little endian, and says that the
+            # connection to the pod is there: what is sent before that may get lost.
             announced.add(channel)
+            ready.set()
             payload = payload[2:]
         if not payload:
             continue
