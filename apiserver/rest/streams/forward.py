@@ -173,12 +173,14 @@ async def _tunnelled(request: Request, connect: Any) -> web.StreamResponse:
 async def _channels(request: Request, connect: Any, ports: list[int]) -> web.StreamResponse:
     channels = await Channels.accept(request.http, _CHANNELS)
     connections = [connect(port) for port in ports]
+    opened = [asyncio.Event() for _ in ports]
 
     async def down(index: int, port: int) -> None:
         connection = connections[index]
         number = struct.pack("<H", port)
         try:
             await connection.open()  # before the client hears of the channel: its data has to come second
+            opened[index].set()
             await channels.send(2 * index, number)
             await channels.send(2 * index + 1, number)
             while data := await connection.read():
@@ -189,6 +191,8 @@ async def _channels(request: Request, connect: Any, ports: list[int]) -> web.Str
     async def up() -> None:
         async for channel, data in channels.receive():
             if channel % 2 == 0 and channel // 2 < len(connections) and data:
+                # Nothing keeps a client from sending before it has heard of the channel.
+                await opened[channel // 2].wait()
                 await connections[channel // 2].write(data)
 
     uploading = asyncio.create_task(up())
