@@ -15,7 +15,7 @@ from api.types.core_v1 import Pod
 from kubelet import cri, podutil, restart
 from kubelet.podutil import AnyContainer
 from kubelet.probes.prober import Health
-from kubelet.status import active_sandbox, runs
+from kubelet.view import active_sandbox, runs
 
 HASH = "io.kubernetes.container.hash"
 

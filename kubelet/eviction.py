@@ -26,7 +26,7 @@ from kubelet.node import NodeState
 from kubelet.pod_worker import PodWorker
 from kubelet.pods import Pods
 from kubelet.signals import Observation, Threshold
-from kubelet.status import Verdict
+from kubelet.view import Verdict
 
 log = logging.getLogger(__name__)
 

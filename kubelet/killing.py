@@ -8,7 +8,7 @@ import logging
 from api.types.core_v1 import LifecycleHandler, Pod
 from kubelet import cri, lifecycle, podutil
 from kubelet.services import Services
-from kubelet.status import active_sandbox
+from kubelet.view import active_sandbox
 
 log = logging.getLogger(__name__)
 

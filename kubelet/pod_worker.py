@@ -16,12 +16,12 @@ from typing import Any
 
 from api import time as api_time
 from api.types.core_v1 import Pod, PodStatus
-from kubelet import actions, cri, metrics, podutil, restart, status
-from kubelet.actions import Actions, container_hash
-from kubelet.backoff import duration
+from kubelet import actions, cri, metrics, podutil, status
+from kubelet.actions import Actions
 from kubelet.containers import termination_message
 from kubelet.jobs import Jobs
 from kubelet.killing import Killer, pod_ip
+from kubelet.patience import Patience
 from kubelet.pod_end import PodEnd
 from kubelet.podutil import AnyContainer
 from kubelet.probes.prober import Health, Watch
@@ -30,7 +30,8 @@ from kubelet.resize import Resizer
 from kubelet.services import Services
 from kubelet.starting import RETRY as START_RETRY
 from kubelet.starting import Starter, StartFailure
-from kubelet.status import Verdict, View, active_sandbox, runs
+from kubelet.timestamps import epoch
+from kubelet.view import PREFIX, Verdict, View, active_sandbox, runs
 from kubelet.volumes.manager import used_volumes
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,7 @@ class PodWorker:
         self._objects_changed = asyncio.Event()
         self._watches: dict[str, Watch] = {}
         self._messages: dict[str, str] = {}
-        self._retry_at: dict[str, float] = {}  # container -> loop time
-        self._told_backoff: set[tuple[str, int]] = set()
+        self._patience = Patience(self)
         self._sandbox_retry = SANDBOX_RETRY_INITIAL
         self._sandbox_retry_at = 0.0
         self._first = True
@@ -128,7 +128,7 @@ class PodWorker:
         """A ConfigMap or Secret that the pod refers to has changed (or was made)."""
         self._objects_changed.set()
         if any(reason == "CreateContainerConfigError" for reason, _ in self.waiting.values()):
-            self._retry_at.clear()
+            self._patience.forget_failures()
             self._wake.set()
 
     def _job_ended(self, name: str) -> None:
@@ -241,13 +241,13 @@ class PodWorker:
             container = podutil.find_container(self.pod, run.name)
             if id in self._watches or container is None:
                 continue
-            old = before.get(status.PREFIX + id)
+            old = before.get(PREFIX + id)
             self._watches[id] = self.services.prober.watch(
                 self.pod,
                 container,
                 id,
                 ip=pod_ip(self.pod, self.snapshot, self.services.config.node_ip),
-                started_at=_epoch(run.started_at),
+                started_at=epoch(run.started_at),
                 changed=self._wake.set,
                 adopted=Health(bool(old.started), old.ready) if old and self._first else None,
             )
@@ -338,7 +338,7 @@ class PodWorker:
             name = f"start:{container.name}"
             if name in self.jobs or f"kill:{container.name}" in self.jobs:
                 pass
-            elif (delay := self._not_yet(container)) > 0:
+            elif (delay := self._patience.left(container)) > 0:
                 delays.append(delay)
             else:
                 self.jobs.start(name, self._start(container, list(blockers)))
@@ -354,36 +354,6 @@ class PodWorker:
             probe = container.liveness_probe if kill.probe == "liveness" else container.startup_probe
         own = probe.termination_grace_period_seconds if probe else None
         return podutil.spec_grace(self.pod) if own is None else own
-
-    def _not_yet(self, container: AnyContainer) -> float:
-        """Seconds that the container has to wait before it may be tried (again): after a failure, or a crash."""
-        retry = self._retry_at.get(container.name, 0.0) - asyncio.get_running_loop().time()
-        if retry > 0:
-            return retry
-        last = next(iter(runs(self.snapshot, container.name)), None)
-        if last is None or last.state is not cri.State.EXITED:
-            return 0.0
-        key = self._crash_key(container)
-        left = self.services.crashes.remaining(key, since=_epoch(last.finished_at))
-        if left <= 0:
-            return 0.0
-        delay = duration(self.services.crashes.delay(key))
-        message = f"back-off {delay} restarting failed container={container.name} pod={podutil.describe(self.pod)}"
-        if (container.name, last.attempt) not in self._told_backoff:
-            self._told_backoff.add((container.name, last.attempt))
-            self.services.recorder.event(
-                podutil.container_reference(self.pod, container.name),
-                "Warning",
-                "BackOff",
-                f"Back-off restarting failed container {container.name} in pod {podutil.describe(self.pod)}",
-            )
-        if self.waiting.get(container.name) != ("CrashLoopBackOff", message):
-            self.waiting[container.name] = ("CrashLoopBackOff", message)
-            self.publish()
-        return left
-
-    def _crash_key(self, container: AnyContainer) -> str:
-        return f"{self.uid}_{container.name}_{container_hash(container)}"
 
     async def _patiently(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """A job that is tried again as soon as it has ended: when the runtime fails it, not before a pause."""
@@ -418,17 +388,17 @@ class PodWorker:
         except StartFailure as failure:
             if failure.reason:
                 self.waiting[container.name] = (failure.reason, str(failure))
-            self._retry_at[container.name] = asyncio.get_running_loop().time() + failure.retry
+            self._patience.failed(container, failure.retry)
         except Exception:
             # Not foreseen, so it may be met again at once: no faster than any other failure.
-            self._retry_at[container.name] = asyncio.get_running_loop().time() + START_RETRY
+            self._patience.failed(container, START_RETRY)
             raise
         else:
             self.waiting.pop(container.name, None)
-            self._retry_at.pop(container.name, None)
+            self._patience.started(container)
         if last is not None and last.state is cri.State.EXITED:
             # Counted once per new run: the delay before the next one.
-            self.services.crashes.next(self._crash_key(container))
+            self._patience.ran_before(container)
 
     def _collect(self) -> None:
         """Remove old runs and old sandboxes that nothing refers to any more."""
@@ -458,14 +428,3 @@ class PodWorker:
             return last.attempt if last.state is cri.State.CREATED else last.attempt + 1
         known = podutil.api_statuses(self.pod).get(container.name)
         return known.restart_count + 1 if known and known.container_id else 0
-
-    def restarts(self, run: cri.ContainerStatus) -> bool:
-        container = podutil.find_container(self.pod, run.name)
-        return container is not None and restart.restarts(self.pod, container, run.exit_code)
-
-
-def _epoch(timestamp: str) -> float:
-    try:
-        return api_time.parse(timestamp).timestamp()
-    except ValueError:
-        return time.time()

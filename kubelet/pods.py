@@ -21,7 +21,7 @@ from kubelet.cri import PodSnapshot, RuntimeFailure, State
 from kubelet.orphans import Orphans
 from kubelet.pod_worker import PodWorker
 from kubelet.services import Services
-from kubelet.status import Verdict, active_sandbox
+from kubelet.view import Verdict, active_sandbox
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from api.quantity import Quantity
 from api.types.core_v1 import Container, PodCondition, ResourceRequirements
 from kubelet import cri, podutil, resources
 from kubelet.containers import RESOURCES
-from kubelet.status import runs
+from kubelet.view import runs
 
 if TYPE_CHECKING:
     from kubelet.pod_worker import PodWorker

@@ -13,7 +13,7 @@ from kubelet.environment import ConfigError
 from kubelet.node import network_problem
 from kubelet.podutil import AnyContainer
 from kubelet.sandbox import sandbox_config
-from kubelet.status import active_sandbox, runs
+from kubelet.view import active_sandbox, runs
 
 if TYPE_CHECKING:
     from kubelet.pod_worker import PodWorker

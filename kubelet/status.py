@@ -1,19 +1,17 @@
-"""PodStatus from what the node knows: phase, conditions, container statuses. Pure functions, upstream's words.
+"""PodStatus from what the node knows. Pure functions; words and order are upstream's.
 
 What is computed here is complete but for conditions of others (readiness gates, the scheduler's), which stay theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from api import pod_resources
 from api import time as api_time
+from api.pod_resources import qos_class
 from api.types.core_v1 import (
-    Container,
     ContainerState,
     ContainerStateRunning,
     ContainerStateTerminated,
@@ -21,69 +19,15 @@ from api.types.core_v1 import (
     ContainerStatus,
     HostIP,
     Pod,
-    PodCondition,
     PodIP,
     PodStatus,
-    ResourceRequirements,
     VolumeMountStatus,
 )
 from kubelet import cri, podutil, restart
+from kubelet.conditions import conditions
+from kubelet.phase import settled_phase
 from kubelet.podutil import AnyContainer
-from kubelet.probes.prober import Health
-
-PREFIX = "docker://"
-READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED = (
-    "PodReadyToStartContainers",
-    "Initialized",
-    "Ready",
-    "ContainersReady",
-    "PodScheduled",
-)
-#: Conditions the kubelet writes, in upstream's order; `DisruptionTarget` only when it ends a pod itself.
-OWNED_CONDITIONS = (
-    "PodResizePending", "PodResizeInProgress", READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, SCHEDULED,
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why the kubelet itself ends a pod: eviction, deadline, refused admission."""
-
-    phase: str
-    reason: str
-    message: str
-    disruption: str = ""  # reason of a DisruptionTarget condition
-
-
-@dataclass(slots=True)
-class View:
-    """What is known about a pod beside its spec."""
-
-    snapshot: cri.PodSnapshot | None = None
-    previous: PodStatus = field(default_factory=PodStatus)  # what was last computed, or what the API server has
-    health: Mapping[str, Health] = field(default_factory=dict)  # container id -> its probes' findings
-    waiting: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # container -> why it doesn't run
-    hidden: Set[str] = frozenset()  # ids of containers whose postStart hook still runs
-    messages: Mapping[str, str] = field(default_factory=dict)  # container id -> termination message
-    host_ips: Sequence[str] = ()
-    ending: bool = False  # nothing will be started any more
-    verdict: Verdict | None = None
-    finished: bool = False  # nothing runs any more and nothing will
-    actual: Mapping[str, ResourceRequirements] = field(default_factory=dict)  # container id -> what it runs with
-    resizing: Sequence[PodCondition] = ()
-    shown_phase: str = "Pending"  # what the API has seen so far
-
-
-def runs(snapshot: cri.PodSnapshot | None, name: str) -> list[cri.ContainerStatus]:
-    """Every run of a container that the runtime still knows, newest first."""
-    return [c for c in snapshot.containers if c.name == name] if snapshot else []
-
-
-def active_sandbox(snapshot: cri.PodSnapshot | None) -> cri.SandboxStatus | None:
-    """The newest sandbox, if it runs."""
-    if snapshot and snapshot.sandboxes and snapshot.sandboxes[0].state is cri.State.RUNNING:
-        return snapshot.sandboxes[0]
-    return None
+from kubelet.view import PREFIX, View, active_sandbox, runs
 
 
 def compute(pod: Pod, view: View) -> PodStatus:
@@ -97,7 +41,7 @@ def compute(pod: Pod, view: View) -> PodStatus:
         ephemeral_container_statuses=ephemeral or None,
         host_ip=view.host_ips[0] if view.host_ips else None,
         host_ips=[HostIP(ip=ip) for ip in view.host_ips] or None,
-        qos_class=pod_resources.qos_class(pod.spec),
+        qos_class=qos_class(pod.spec),
         start_time=view.previous.start_time or api_time.now(),
         observed_generation=pod.metadata.generation,
         reason=view.previous.reason,
@@ -105,11 +49,11 @@ def compute(pod: Pod, view: View) -> PodStatus:
         resize=view.previous.resize,
     )
     _addresses(pod, view, status)
-    status.phase = _settled_phase(pod, view, initial, regular)
+    status.phase = settled_phase(pod, view, initial, regular)
     if view.verdict:
         status.phase = view.verdict.phase
         status.reason, status.message = view.verdict.reason, view.verdict.message
-    status.conditions = _conditions(pod, view, status, initial, regular)
+    status.conditions = conditions(pod, view, status, initial, regular)
     return status
 
 
@@ -141,9 +85,6 @@ def _addresses(pod: Pod, view: View, status: PodStatus) -> None:
         ips = [ip.ip for ip in view.previous.pod_ips]
     status.pod_ip = ips[0] if ips else None
     status.pod_ips = [PodIP(ip=ip) for ip in ips] or None
-
-
-# -- containers -------------------------------------------------------------------------------------------------------
 
 
 def _statuses(
@@ -273,181 +214,3 @@ def _mount_statuses(container: AnyContainer) -> list[VolumeMountStatus] | None:
         )
         for m in container.volume_mounts or ()
     ] or None
-
-
-# -- phase ------------------------------------------------------------------------------------------------------------
-
-
-def _settled_phase(pod: Pod, view: View, initial: Sequence[ContainerStatus], regular: Sequence[ContainerStatus]) -> str:
-    """A pod that has succeeded or failed stays so."""
-    if view.previous.phase in ("Succeeded", "Failed"):
-        return view.previous.phase
-    phase_ = phase(pod, initial, regular, terminal=view.finished)
-    # A pod that ends before it ever ran has failed; one that nothing could tell about has, too.
-    return "Failed" if view.finished and phase_ in ("Pending", "Running") else phase_
-
-
-def phase(
-    pod: Pod, initial: Sequence[ContainerStatus], regular: Sequence[ContainerStatus], *, terminal: bool = False
-) -> str:
-    """Upstream's getPhase: `terminal` says that no container will be started again."""
-    by_name = {c.name: c for c in pod.spec.init_containers or ()}
-    pending = failed_initialization = 0
-    for status in initial:
-        if podutil.is_sidecar(by_name[status.name]):
-            pending += not (status.started or (status.state.terminated and terminal))
-        elif status.state.running:
-            pending += 1
-        else:
-            ended = status.state.terminated or (status.last_state.terminated if status.state.waiting else None)
-            if ended is None:
-                pending += 1
-            elif ended.exit_code != 0:
-                failed_initialization += 1
-                if restart.restarts(pod, by_name[status.name], ended.exit_code):
-                    pending += 1
-    running = waiting = stopped = succeeded = 0
-    for status in regular:
-        if status.state.running:
-            running += 1
-        elif status.state.terminated:
-            stopped += 1
-            succeeded += status.state.terminated.exit_code == 0
-        elif status.last_state.terminated:
-            stopped += 1
-        else:
-            waiting += 1
-    if failed_initialization and podutil.restart_policy(pod) == "Never" and not _init_restarts(pod, initial):
-        return "Failed"
-    initialized = running + stopped > 0
-    if waiting > 0 or (pending > 0 and not initialized):
-        return "Pending"
-    if running > 0:
-        return "Running"
-    if stopped > 0:
-        if terminal:
-            return "Succeeded" if stopped == succeeded else "Failed"
-        if any(_restarts_after(pod, status) for status in regular):
-            return "Running"
-        return "Succeeded" if stopped == succeeded else "Failed"
-    return "Pending"
-
-
-def _init_restarts(pod: Pod, initial: Sequence[ContainerStatus]) -> bool:
-    by_name = {c.name: c for c in pod.spec.init_containers or ()}
-    ended = [(s, s.state.terminated or s.last_state.terminated) for s in initial]
-    failed = [(s, t) for s, t in ended if t and t.exit_code != 0 and not s.state.running]
-    return all(restart.restarts(pod, by_name[s.name], t.exit_code) for s, t in failed)
-
-
-def _restarts_after(pod: Pod, status: ContainerStatus) -> bool:
-    container = next((c for c in pod.spec.containers if c.name == status.name), None)
-    ended = status.state.terminated or status.last_state.terminated
-    return container is not None and ended is not None and restart.restarts(pod, container, ended.exit_code)
-
-
-# -- conditions -------------------------------------------------------------------------------------------------------
-
-
-def _conditions(
-    pod: Pod,
-    view: View,
-    status: PodStatus,
-    initial: Sequence[ContainerStatus],
-    regular: Sequence[ContainerStatus],
-) -> list[PodCondition]:
-    ready_containers = _containers_ready(pod, initial, regular, status.phase or "")
-    made = [
-        PodCondition(type=READY_TO_START, status=_bool(_ready_to_start(pod, view))),
-        _initialized(pod, initial, regular, status.phase or ""),
-        _ready(pod, ready_containers),
-        ready_containers,
-        PodCondition(type=SCHEDULED, status="True"),
-    ]
-    if view.verdict and view.verdict.disruption:
-        made.append(
-            PodCondition(
-                type="DisruptionTarget",
-                status="True",
-                reason=view.verdict.disruption,
-                message=view.verdict.message,
-            )
-        )
-    made += [msgspec.structs.replace(condition) for condition in view.resizing]
-    before = {c.type: c for c in view.previous.conditions or ()}
-    now = api_time.now()
-    for condition in made:
-        old = before.get(condition.type)
-        same = old is not None and old.status == condition.status
-        condition.last_transition_time = old.last_transition_time if old and same else now
-        condition.observed_generation = pod.metadata.generation
-    return made
-
-
-def _bool(value: bool) -> str:
-    return "True" if value else "False"
-
-
-def _ready_to_start(pod: Pod, view: View) -> bool:
-    sandbox = active_sandbox(view.snapshot)
-    return sandbox is not None and (podutil.is_host_network(pod) or bool(sandbox.ips))
-
-
-def _initialized(
-    pod: Pod, initial: Sequence[ContainerStatus], regular: Sequence[ContainerStatus], phase: str
-) -> PodCondition:
-    condition = PodCondition(type=INITIALIZED, status="True")
-    if phase == "Succeeded":
-        if pod.spec.init_containers:
-            condition.reason = "PodCompleted"
-        return condition
-    if any(s.state.running or s.state.terminated or s.last_state.terminated for s in regular):
-        return condition  # whatever ran before, a running main container proves it done
-    by_name = {c.name: c for c in pod.spec.init_containers or ()}
-    incomplete = [s.name for s in initial if not (s.started if podutil.is_sidecar(by_name[s.name]) else s.ready)]
-    if incomplete:
-        condition.status, condition.reason = "False", "ContainersNotInitialized"
-        condition.message = f"containers with incomplete status: [{' '.join(incomplete)}]"
-    return condition
-
-
-def _containers_ready(
-    pod: Pod, initial: Sequence[ContainerStatus], regular: Sequence[ContainerStatus], phase: str
-) -> PodCondition:
-    if phase == "Succeeded":
-        return PodCondition(type=CONTAINERS_READY, status="False", reason="PodCompleted")
-    if phase == "Failed":
-        return PodCondition(type=CONTAINERS_READY, status="False", reason="PodFailed")
-    sidecars = {c.name for c in pod.spec.init_containers or () if podutil.is_sidecar(c)}
-    counted = [*(s for s in initial if s.name in sidecars), *regular]
-    unready = [s.name for s in counted if not s.ready]
-    if not unready:
-        return PodCondition(type=CONTAINERS_READY, status="True")
-    return PodCondition(
-        type=CONTAINERS_READY,
-        status="False",
-        reason="ContainersNotReady",
-        message=f"containers with unready status: [{' '.join(unready)}]",
-    )
-
-
-def _ready(pod: Pod, containers: PodCondition) -> PodCondition:
-    if containers.status != "True":
-        return PodCondition(type=READY, status="False", reason=containers.reason, message=containers.message)
-    problems: list[str] = []
-    for gate in pod.spec.readiness_gates or ():
-        found = podutil.condition(pod, gate.condition_type)
-        if found is None:
-            problems.append(f'corresponding condition of pod readiness gate "{gate.condition_type}" does not exist.')
-        elif found.status != "True":
-            problems.append(
-                f'the status of pod readiness gate "{gate.condition_type}" is not "True", but {found.status}'
-            )
-    if problems:
-        return PodCondition(type=READY, status="False", reason="ReadinessGatesNotReady", message=", ".join(problems))
-    return PodCondition(type=READY, status="True")
-
-
-def container_specs(pod: Pod) -> dict[str, Container]:
-    """Init and main containers by name."""
-    return {c.name: c for c in (*(pod.spec.init_containers or ()), *pod.spec.containers)}

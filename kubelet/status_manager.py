@@ -17,7 +17,7 @@ from api import codec, errors
 from api.types.core_v1 import Pod, PodStatus
 from client import Api, Patch
 from kubelet import podutil
-from kubelet.status import OWNED_CONDITIONS
+from kubelet.view import OWNED_CONDITIONS
 
 log = logging.getLogger(__name__)
 

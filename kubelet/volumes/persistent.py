@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from api import errors
 from api.types.core_v1 import PersistentVolume, PersistentVolumeClaim, Pod, Volume
+from api.volumes import LOCAL_PROVISIONER, PROVISIONED_BY, annotation
 from client import Api
 from kubelet import podutil
 from kubelet.volumes import host_path
@@ -69,6 +70,10 @@ class PersistentVolumeClaimVolume(VolumeKind):
             return source
         if spec.local:
             local = Path(spec.local.path)
+            if not local.exists() and annotation(found, PROVISIONED_BY) == LOCAL_PROVISIONER:
+                # The provisioner only names the directory: this is the first pod that uses it.
+                local.mkdir(parents=True)
+                local.chmod(0o777)
             if not local.exists():
                 raise VolumeError(f'path "{local}" does not exist')
             if spec.volume_mode != "Block":

@@ -8,9 +8,9 @@ import pytest
 
 from api import codec
 from api.types.core_v1 import ContainerStatus, Pod, PodStatus
-from kubelet import cri, restart, status
-from kubelet.status import View
+from kubelet import cri, phase, restart, status
 from kubelet.status_manager import owned, patch_body
+from kubelet.view import View
 
 RUNNING: dict[str, Any] = {"state": {"running": {}}}
 DONE: dict[str, Any] = {"state": {"terminated": {"exitCode": 0}}}
@@ -59,7 +59,7 @@ def statuses(prefix: str, *states: dict[str, Any]) -> list[ContainerStatus]:
     ],
 )
 def test_phases(policy: str, states: tuple[dict[str, Any], ...], terminal: bool, expected: str) -> None:
-    assert status.phase(make(policy), [], statuses("c", *states), terminal=terminal) == expected
+    assert phase.phase(make(policy), [], statuses("c", *states), terminal=terminal) == expected
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_phases(policy: str, states: tuple[dict[str, Any], ...], terminal: bool,
 )
 def test_phases_before_initialization(policy: str, init: dict[str, Any], expected: str) -> None:
     pod = make(policy, init=({},))
-    assert status.phase(pod, statuses("i", init), statuses("c", CREATING, CREATING)) == expected
+    assert phase.phase(pod, statuses("i", init), statuses("c", CREATING, CREATING)) == expected
 
 
 def test_a_phase_that_is_final_stays() -> None:
