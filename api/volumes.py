@@ -21,6 +21,8 @@ BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 #: The provisioner of classes whose volumes somebody makes by hand.
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
+#: The cluster's own provisioner: directories on nodes, named by the controller manager and made by the kubelet.
+LOCAL_PROVISIONER = "pykube.dev/local"
 
 
 def annotation(obj: Any, name: str) -> str:

@@ -22,8 +22,11 @@ class Unfit:
     reasons: Counter[str]
     refused_by: frozenset[Plugin]
     preemptable: Mask
+    refusal: str = ""  # one for all nodes, which takes the place of counted reasons
 
     def message(self) -> str:
+        if self.refusal and self.nodes:
+            return f"0/{self.nodes} nodes are available: {self.refusal}."
         return unfit_message(self.nodes, self.reasons)
 
 
@@ -44,6 +47,10 @@ class Decider:
     def decide(self, pod: PodInfo) -> str | Unfit:
         """The name of the best node, or why there is none."""
         table = self._table
+        for plugin in self._plugins:
+            refusal = plugin.refuses(pod)
+            if refusal:
+                return Unfit(table.count, Counter(), frozenset([plugin]), np.zeros(table.size, bool), refusal)
         left = table.alive.copy()
         rejected: list[tuple[Plugin, list[tuple[Rejection, Mask]]]] = []
         for plugin in self._plugins:

@@ -44,6 +44,10 @@ class Plugin:
     #: Whether filter and score depend on nothing but the pod's shape and what nodes are (not on what runs on them).
     static = False
 
+    def refuses(self, pod: PodInfo) -> str:
+        """Why no node at all will do, whatever nodes are like; "" if nodes decide (upstream's PreFilter)."""
+        return ""
+
     def filter(self, table: NodeTable, pod: PodInfo) -> list[Rejection]:
         return []
 

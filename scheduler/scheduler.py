@@ -30,10 +30,12 @@ from scheduler.decision import Decider, Unfit
 from scheduler.framework import ClusterEvent
 from scheduler.nodes import NodeTable
 from scheduler.plugins import default_plugins
+from scheduler.plugins.volume_binding import VolumeBinding
 from scheduler.pods import PodInfo, PodReader
 from scheduler.preemption import Plan, plan
 from scheduler.queue import Queued, SchedulingQueue
 from scheduler.selectors import OwnerSelectors
+from scheduler.volumes import BindingFailed, Choice, Volumes
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,12 @@ class Scheduler:
         self.queue = SchedulingQueue()
         self._reader = PodReader(self._selectors.namespaces_matching)
         self._selectors.on_namespace_labels_changed = self._namespaces_changed
-        self._decider = Decider(self.table, default_plugins(self._selectors.default_selector))
+        self._volumes = Volumes(api, self.factory)
+        self._volumes.on_change = self.queue.move
+        plugins = default_plugins(self._selectors.default_selector, self._volumes)
+        self._volume_binding = next(p for p in plugins if isinstance(p, VolumeBinding))
+        self._decider = Decider(self.table, plugins)
+        self._tasks: asyncio.TaskGroup
         self._assumed: set[str] = set()
         self._nominated: dict[str, tuple[PodInfo, str]] = {}
         self._writes: list[tuple[Write, Callable[[Any], None]]] = []
@@ -77,12 +84,13 @@ class Scheduler:
 
     @property
     def has_synced(self) -> bool:
-        return self._pods.has_synced and self._nodes.has_synced
+        return self._pods.has_synced and self._nodes.has_synced and self._volumes.has_synced
 
     async def run(self) -> None:
         """Schedule until cancelled. `factory` must be running."""
         await self.factory.synced()
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as self._tasks:
+            tasks = self._tasks
             tasks.create_task(self._decide_forever())
             tasks.create_task(self._write_forever())
 
@@ -133,16 +141,37 @@ class Scheduler:
         self.table.place(info, node)
         self._assumed.add(info.uid)
         self._nominated.pop(info.uid, None)
-        self._write(Bind(info.pod, node), lambda outcome: self._bound(queued, node, outcome))
+        choices = self._volume_binding.choose(self.table, info, node)
+        if choices:
+            self._volumes.assume(choices)
+            self._tasks.create_task(self._bind_volumes(queued, node, choices))
+        else:
+            self._write(Bind(info.pod, node), lambda outcome: self._bound(queued, node, outcome))
+
+    async def _bind_volumes(self, queued: Queued, node: str, choices: list[Choice]) -> None:
+        """The pod keeps its place on the node while its volumes are bound or made."""
+        try:
+            await self._volumes.bind(choices, node)
+        except BindingFailed as error:
+            message = f'running PreBind plugin "{self._volume_binding.name}": {error}'
+            self._recorder.event(queued.info.pod, "Warning", "FailedScheduling", message)
+            self._not_bound(queued, node, message)
+        else:
+            self._write(Bind(queued.info.pod, node), lambda outcome: self._bound(queued, node, outcome))
 
     def _bound(self, queued: Queued, node: str, outcome: Any) -> None:
         info = queued.info
-        self._assumed.discard(info.uid)
         if not isinstance(outcome, errors.StatusError):
+            self._assumed.discard(info.uid)
             E2E_SECONDS.observe(time.monotonic() - queued.added)
             message = f"Successfully assigned {info.namespace}/{info.name} to {node}"
             self._recorder.event(info.pod, "Normal", "Scheduled", message)
-            return
+        else:
+            self._not_bound(queued, node, outcome)
+
+    def _not_bound(self, queued: Queued, node: str, why: object) -> None:
+        info = queued.info
+        self._assumed.discard(info.uid)
         current = self._pods.get(info.namespace, info.name)
         if current is None or current.metadata.uid != info.pod.metadata.uid:
             self.table.remove_pod(info.uid)
@@ -150,7 +179,7 @@ class Scheduler:
         if current.spec.node_name:
             self.table.place(self._reader.read(current), current.spec.node_name)
             return
-        log.warning("cannot bind %s/%s to %s: %s", info.namespace, info.name, node, outcome)
+        log.warning("cannot bind %s/%s to %s: %s", info.namespace, info.name, node, why)
         self.table.remove_pod(info.uid)
         queued.info = self._reader.read(current)
         if self._is_waiting(current):

@@ -1,6 +1,6 @@
 """The scheduling plugins, one a file, in upstream's order of filters.
 
-May not live here: anything that talks to the apiserver; plugins see `NodeTable` and `PodInfo` only.
+May not live here: anything that talks to the apiserver; plugins see `NodeTable`, `PodInfo` and `Volumes` only.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ from scheduler.plugins.node_resources_fit import NodeResourcesFit
 from scheduler.plugins.node_unschedulable import NodeUnschedulable
 from scheduler.plugins.pod_topology_spread import DefaultSelector, PodTopologySpread
 from scheduler.plugins.taint_toleration import TaintToleration
+from scheduler.plugins.volume_binding import VolumeBinding
+from scheduler.plugins.volume_restrictions import VolumeRestrictions
+from scheduler.volumes import Volumes
 
 
-def default_plugins(default_selector: DefaultSelector) -> list[Plugin]:
+def default_plugins(default_selector: DefaultSelector, volumes: Volumes) -> list[Plugin]:
     return [
         NodeUnschedulable(),
         TaintToleration(),
         NodeAffinity(),
         NodePorts(),
         NodeResourcesFit(),
+        VolumeRestrictions(volumes),
+        VolumeBinding(volumes),
         PodTopologySpread(default_selector),
         InterPodAffinity(),
         NodeResourcesBalancedAllocation(),

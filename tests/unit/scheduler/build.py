@@ -8,10 +8,13 @@ from typing import Any
 from api.codec import from_dict
 from api.selectors import Selector
 from api.types.core_v1 import Node, Pod
+from client.fake import FakeApi
+from client.informer import Factory
 from scheduler.decision import Decider, Unfit
 from scheduler.nodes import NodeTable
 from scheduler.plugins import default_plugins
 from scheduler.pods import PodInfo, PodReader
+from scheduler.volumes import Volumes
 
 _uids = itertools.count()
 
@@ -63,13 +66,18 @@ def pod(
     return from_dict(Pod, value)
 
 
+def _no_storage() -> Volumes:
+    api = FakeApi()
+    return Volumes(api, Factory(api))
+
+
 class Cluster:
     """A table with the default plugins; `place` and `decide` as the loop does them."""
 
     def __init__(self, *nodes: Node, default_selector: Selector | None = None) -> None:
         self.table = NodeTable()
         self.reader = PodReader(lambda selector: frozenset({"default"}))
-        self.decider = Decider(self.table, default_plugins(lambda info: default_selector), seed=1)
+        self.decider = Decider(self.table, default_plugins(lambda info: default_selector, _no_storage()), seed=1)
         for n in nodes:
             self.table.set_node(n)
 
