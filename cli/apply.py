@@ -47,14 +47,12 @@ class Applier:
         server_side: bool = False,
         force_conflicts: bool = False,
         force: bool = False,
-        overwrite: bool = True,
     ) -> None:
         self.env = env
         self.writer = writer
         self.server_side = server_side
         self.force_conflicts = force_conflicts
         self.force = force
-        self.overwrite = overwrite
 
     async def apply(self, target: Target) -> Applied:
         """Applies one manifest. Raises `ApiError` with the file's name in the message."""

@@ -172,7 +172,7 @@ class Command(PflagMixin):
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         out: list[str] = [inspect.cleandoc(self.help or self.short_help or "")]
         if self.examples:
-            body = inspect.cleandoc(self.examples).replace("kubectl ", f"{PROG} ").replace("pypy", "py")
+            body = re.sub(r"\bkubectl ", f"{PROG} ", inspect.cleandoc(self.examples))
             out.append("Examples:\n" + "\n".join(f"  {line}".rstrip() for line in body.splitlines()))
         shown = [p for p in self.get_params(ctx) if isinstance(p, click.Option) and not p.hidden and p.name != "help"]
         if shown:

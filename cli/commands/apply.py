@@ -39,36 +39,30 @@ from cli.writing import Writer, dry_run_option, filename_options, output_option,
     kubectl apply --server-side -f pod.yaml
     """,
 )
-@flag("--all", help="Select all resources in the namespace of the specified resource types.")
 @dry_run_option
 @option("--field-manager", help="Name of the manager used to track field ownership.")
 @filename_options
 @flag("--force", help="Delete and re-create resources whose update is refused as invalid or conflicting.")
 @flag("--force-conflicts", help="With --server-side, take over fields of other managers.")
 @output_option
-@flag("--overwrite", default=True, help="Resolve conflicts between the modified and live configuration by overwriting.")
 @selector_option
 @flag("--server-side", help="If true, apply runs in the server instead of the client.")
 @option(
     "--validate", bare="strict", default="strict", help="Must be one of: strict (or true), warn, ignore (or false)."
 )
-@flag("--wait", help="If true, wait for resources to be gone before returning.")
 async def command(
     env: Env,
     args: tuple[str, ...],
-    all: bool,
     dry_run: str,
     field_manager: str,
     filename: tuple[str, ...],
     force: bool,
     force_conflicts: bool,
     output: str,
-    overwrite: bool,
     recursive: bool,
     selector: str,
     server_side: bool,
     validate: str,
-    wait: bool,
 ) -> None:
     if (
         args
@@ -89,9 +83,7 @@ async def command(
         raise CliError("--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)")
     manager = field_manager or ("kubectl" if server_side else "kubectl-client-side-apply")
     writer = Writer(env, dry_run=dry_run, output=output, manager=manager, validate=validation(validate))
-    applier = Applier(
-        env, writer, server_side=server_side, force_conflicts=force_conflicts, force=force, overwrite=overwrite
-    )
+    applier = Applier(env, writer, server_side=server_side, force_conflicts=force_conflicts, force=force)
     targets = await resolve(env, (), filenames=filename, recursive=recursive)
     if selector:
         from api.selectors import parse_label_selector

@@ -34,7 +34,6 @@ from cli.writing import Writer, dry_run_option, raise_all, selector_option
     kubectl drain foo --ignore-daemonsets --grace-period=900
     """,
 )
-@option("--chunk-size", type=int, default=500, help="Return large lists in chunks. Pass 0 to disable.")
 @flag("--delete-emptydir-data", help="Continue even if there are pods using emptyDir (their data will be deleted).")
 @flag(
     "--disable-eviction", help="Force drain to use delete, even if eviction is supported. Bypasses disruption budgets."

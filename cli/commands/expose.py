@@ -43,7 +43,6 @@ EXPOSABLE = ("Deployment", "ReplicaSet", "ReplicationController", "Pod", "Servic
 @option("--load-balancer-ip", help="IP to assign to the LoadBalancer.")
 @option("--name", help="The name for the newly created object.")
 @output_option
-@option("--override-type", default="merge", help="The method used to override the generated object.")
 @option("--overrides", help="An inline JSON override for the generated object.")
 @option("--port", help="The port that the service should serve on. Copied from the resource if unspecified.")
 @option("--protocol", help="The network protocol for the service to be created. Default is 'TCP'.")

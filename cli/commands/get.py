@@ -36,6 +36,7 @@ class Options:
     subresource: str
     output_watch_events: bool
     server_print: bool
+    allow_missing: bool
 
     @property
     def human(self) -> bool:
@@ -164,6 +165,7 @@ async def command(
         subresource=subresource,
         output_watch_events=output_watch_events and (watch or watch_only),
         server_print=server_print,
+        allow_missing=allow_missing_template_keys,
     )
     targets = await resolve(
         env, args, filenames=filename, recursive=recursive, all_namespaces=all_namespaces, selector=selector
@@ -264,9 +266,21 @@ async def _structured(env: Env, args: Sequence[str], targets: Sequence[Target], 
             print_object(obj, "name", display=mapping.display)
     elif len(targets) == 1 and targets[0].name:
         for obj, mapping in found:
-            print_object(obj, options.output, display=mapping.display, show_managed_fields=options.show_managed_fields)
+            print_object(
+                obj,
+                options.output,
+                display=mapping.display,
+                show_managed_fields=options.show_managed_fields,
+                allow_missing=options.allow_missing,
+            )
     elif objects or not (problems or (options.ignore_not_found and all(target.name for target in targets))):
-        print_object(as_list(objects), options.output, display="list", show_managed_fields=options.show_managed_fields)
+        print_object(
+            as_list(objects),
+            options.output,
+            display="list",
+            show_managed_fields=options.show_managed_fields,
+            allow_missing=options.allow_missing,
+        )
     _raise(problems)
 
 
@@ -383,6 +397,7 @@ def _show(
         options.output,
         display=mapping.display,
         show_managed_fields=options.show_managed_fields,
+        allow_missing=options.allow_missing,
         first=first,
     )
     return False

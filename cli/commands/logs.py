@@ -67,7 +67,6 @@ class Source:
 @flag("--insecure-skip-tls-verify-backend", help="Skip verifying the identity of the kubelet that logs come from.")
 @option("--limit-bytes", type=int, default=0, help="Maximum bytes of logs to return. Defaults to no limit.")
 @option("--max-log-requests", type=int, default=5, help="Maximum number of concurrent logs to follow with a selector.")
-@option("--pod-running-timeout", default="20s", help="The length of time to wait until at least one pod is running.")
 @flag("--prefix", help="Prefix each log line with the log source (pod name and container name).")
 @flag("-p", "--previous", help="If true, print the logs for the previous instance of the container in a pod.")
 @option("-l", "--selector", help="Selector (label query) to filter on.")
@@ -86,7 +85,6 @@ async def command(
     insecure_skip_tls_verify_backend: bool,
     limit_bytes: int,
     max_log_requests: int,
-    pod_running_timeout: str,
     prefix: bool,
     previous: bool,
     selector: str,

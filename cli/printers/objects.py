@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cli.discovery import Mapping
 from cli.errors import CliError, Object
@@ -31,14 +32,20 @@ def check(output: str, *, allowed: Sequence[str]) -> None:
 STRUCTURED = ("json", "yaml", "name", "jsonpath", "jsonpath-as-json", "jsonpath-file")
 
 
-def print_object(
-    obj: Object, output: str, *, display: str, show_managed_fields: bool = False, first: bool = True
-) -> None:
-    """One object to standard output, in any structured format."""
-    sys.stdout.write(render(obj, output, display=display, show_managed_fields=show_managed_fields, first=first))
+def print_object(obj: Object, output: str, **options: Any) -> None:
+    """One object to standard output, in any structured format; the options are those of `render`."""
+    sys.stdout.write(render(obj, output, **options))
 
 
-def render(obj: Object, output: str, *, display: str, show_managed_fields: bool = False, first: bool = True) -> str:
+def render(
+    obj: Object,
+    output: str,
+    *,
+    display: str,
+    show_managed_fields: bool = False,
+    first: bool = True,
+    allow_missing: bool = True,
+) -> str:
     name, argument = split_format(output)
     if not show_managed_fields:
         obj = without_managed_fields(obj)
@@ -53,11 +60,11 @@ def render(obj: Object, output: str, *, display: str, show_managed_fields: bool 
     if name == "name":
         return f"{display}/{name_of(obj)}\n"
     if name in ("jsonpath", "jsonpath-as-json", "jsonpath-file"):
-        return _jsonpath(name, argument, obj)
+        return _jsonpath(name, argument, obj, allow_missing)
     raise CliError(f'unable to match a printer suitable for the output format "{name}", allowed formats are: {FORMATS}')
 
 
-def _jsonpath(name: str, argument: str, obj: Object) -> str:
+def _jsonpath(name: str, argument: str, obj: Object, allow_missing: bool) -> str:
     from cli.jsonpath import Template
 
     if not argument:
@@ -67,7 +74,7 @@ def _jsonpath(name: str, argument: str, obj: Object) -> str:
             argument = Path(argument).read_text()
         except OSError as problem:
             raise CliError(f"error reading --template {argument}, {problem.strerror}") from problem
-    template = Template(argument)
+    template = Template(argument, allow_missing=allow_missing)
     if name == "jsonpath-as-json":
         from cli.printers.json import to_json
 
