@@ -6,7 +6,7 @@ import logging
 
 from api import errors
 from apiserver.feed import Behind
-from apiserver.store import Unavailable
+from apiserver.store import Rejected, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +18,8 @@ def status_error(error: BaseException) -> errors.StatusError:
     if isinstance(error, Unavailable):
         log.error("the store failed: %s", error)
         return errors.timeout("request did not complete within the allotted timeout", retry_after=1)
+    if isinstance(error, Rejected):
+        return errors.internal(str(error))
     if isinstance(error, Behind):
         log.error("the caches are behind the store, at revision %d", error.revision)
         return errors.timeout("the server is still catching up with its store", retry_after=1)

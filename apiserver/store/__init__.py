@@ -75,6 +75,10 @@ class Unavailable(Exception):
     """The store did not answer in time. A write may or may not have been applied."""
 
 
+class Rejected(Exception):
+    """The store will never take this request (a value that is too large, say)."""
+
+
 class Store(Protocol):
     """A sorted map with revisions. Keys are text, ordered by their bytes; every method may raise Unavailable."""
 

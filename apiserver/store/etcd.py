@@ -23,7 +23,18 @@ import grpc
 import grpc.aio
 from aetcd.rpc import kv_pb2, rpc_pb2, rpc_pb2_grpc
 
-from apiserver.store import Change, Changes, Compacted, Conflict, Exists, FutureRevision, Page, Record, Unavailable
+from apiserver.store import (
+    Change,
+    Changes,
+    Compacted,
+    Conflict,
+    Exists,
+    FutureRevision,
+    Page,
+    Record,
+    Rejected,
+    Unavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -282,6 +293,8 @@ class EtcdStore:
                     if "compacted" in details:
                         raise Compacted(0) from None
                     raise FutureRevision(details) from None
+                if code is grpc.StatusCode.INVALID_ARGUMENT or "larger than max" in details:
+                    raise Rejected(details) from None
                 if code not in _RETRYABLE and "etcdserver: leader changed" not in details:
                     raise Unavailable(f"etcd: {details}") from error
                 if time.monotonic() + delay >= deadline:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from apiserver.store import Exists, Store, Unavailable
+from apiserver.store import Exists, Rejected, Store, Unavailable
 from apiserver.store.etcd import EtcdStore
 from tests.support.etcd import Etcd, free_port, running_etcd
 from tests.support.store_behaviour import StoreBehaviour
@@ -89,3 +89,11 @@ async def test_two_servers_compact_once_an_interval(etcd: Etcd) -> None:
     assert turn_one[0] == turn_two[0] == 2
     await one.close()
     await two.close()
+
+
+async def test_what_etcd_will_never_take_is_refused_at_once(etcd: Etcd) -> None:
+    store = EtcdStore([etcd.endpoint])
+    for size in (1_600_000, 3_000_000):  # etcd has two limits, with an error of its own each
+        with pytest.raises(Rejected):
+            await store.create("/registry/a/b/x", b"x" * size)
+    await store.close()
