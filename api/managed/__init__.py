@@ -19,7 +19,7 @@ from api.managed.check import TypedError
 from api.managed.entries import LAST_APPLIED, Managed, is_reset
 from api.managed.manager import FieldManager
 from api.managed.sets import Filter, Set
-from api.managed.types import Type, deduced, type_of
+from api.managed.types import Type, deduced, from_openapi, type_of
 
 __all__ = [
     "LAST_APPLIED",
@@ -30,6 +30,7 @@ __all__ = [
     "Type",
     "TypedError",
     "deduced",
+    "from_openapi",
     "is_reset",
     "type_of",
 ]

@@ -6,7 +6,6 @@ managedFields, and the managers as they were. Source: apimachinery's managedfiel
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -55,7 +54,7 @@ class FieldManager:
         *,
         empty: dict[str, Any] | None = None,
         subresource: str = "",
-        filters: Mapping[str, Filter] | None = None,
+        keep: Filter = sets.ALL,
         convert: Convert = _only_version,
     ) -> None:
         self.type = type_
@@ -63,8 +62,8 @@ class FieldManager:
         self.kind = kind
         self.subresource = subresource
         self.empty: dict[str, Any] = empty or {}
-        self._updater = Updater(lambda value, v: value if value.api_version == v else convert(value, v), filters or {})
-        self.filter = self._updater.keep(api_version)
+        self.filter = keep
+        self._updater = Updater(lambda value, v: value if value.api_version == v else convert(value, v), keep)
 
     def _versioned(self, value: dict[str, Any]) -> Versioned:
         return Versioned(value, self.api_version, self.type)

@@ -6,7 +6,7 @@ each of those. Source: structured-merge-diff's merge/update.go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,19 +35,16 @@ Convert = Callable[[Versioned, str], Versioned | None]
 
 @dataclass(frozen=True)
 class Updater:
-    """`filters` per version: what a write through this endpoint may own at all."""
+    """`keep`: what a write through this endpoint may own at all, in whatever version."""
 
     convert: Convert
-    filters: Mapping[str, Filter]
-
-    def keep(self, version: str) -> Filter:
-        return self.filters.get(version, sets.ALL)
+    keep: Filter
 
     def update(self, live: Versioned, new: Versioned, managed: Managed, itself: Identifier | None) -> Set:
         """Take what the change removes or overwrites from all managers but `itself`; answers what the writer wrote."""
         comparison = compare(live.value, new.value, live.type)
         self._release(live, new, comparison, managed, itself, force=True)
-        return self.keep(new.api_version)(comparison.written)
+        return self.keep(comparison.written)
 
     def apply(
         self, live: Versioned, applied: Versioned, managed: Managed, itself: Identifier, *, force: bool
@@ -57,7 +54,7 @@ class Updater:
         version = applied.api_version
         merged = Versioned(merge(live.value, applied.value, live.type), version, live.type)
         last = managed.get(itself)
-        owned = self.keep(version)(field_set(applied.value, applied.type))
+        owned = self.keep(field_set(applied.value, applied.type))
         managed[itself] = entries.entry(itself, version, owned, last.time if last is not None else None)
         new = merged
         # If all that was applied last time still is, nothing can go.
@@ -86,7 +83,7 @@ class Updater:
         force: bool,
     ) -> None:
         changes: dict[str, Comparison | None] = {
-            new.api_version: comparison.filtered(self.keep(new.api_version)),
+            new.api_version: comparison.filtered(self.keep),
         }
         conflicts: list[Conflict] = []
         after: list[tuple[Identifier, Set]] = []
@@ -121,7 +118,7 @@ class Updater:
         before, after = self.convert(live, version), self.convert(new, version)
         if before is None or after is None:
             return None
-        return compare(before.value, after.value, before.type).filtered(self.keep(version))
+        return compare(before.value, after.value, before.type).filtered(self.keep)
 
     # -- what an apply removes ------------------------------------------------------------------------------------
 

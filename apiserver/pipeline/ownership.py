@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from api import codec, errors
 from api import time as api_time
-from api.managed import FieldManager, entries, sets, type_of
+from api.managed import FieldManager, Type, deduced, entries, from_openapi, sets, type_of
 from api.managed.entries import Managed
 from api.managed.updater import Versioned
 from api.types.meta_v1 import ManagedFieldsEntry, ObjectMeta
 from apiserver import documents
-from apiserver.conversion import CONVERSIONS
 from apiserver.endpoint import Endpoint
 from apiserver.pipeline.decode import finish
 from apiserver.pipeline.resets import filter_for
 from apiserver.strategy import Context
+
+if TYPE_CHECKING:
+    from apiserver.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -49,31 +51,44 @@ _JSON_NAMES = dict(zip(ObjectMeta.__struct_fields__, ObjectMeta.__struct_encode_
 _REMEMBERED = 1024  # sections of new objects whose fields are remembered, per endpoint
 _REMEMBERED_SIZE = 8192  # bytes of JSON of one
 
-to_builtins = msgspec.to_builtins
+to_builtins: Callable[[Any], Any] = codec.to_dict
 
 
 class Owners:
     """Ownership through one endpoint and subresource."""
 
-    def __init__(self, endpoint: Endpoint, subresource: str) -> None:
+    def __init__(self, endpoint: Endpoint, subresource: str, registry: Registry | None = None) -> None:
         resource = endpoint.resource
         self.endpoint = endpoint
+        self._registry = registry
         keep = filter_for(resource, subresource)
-        empty = to_builtins(resource.type())
         self.manager = FieldManager(
-            type_of(resource.type),
+            _type(resource.type),
             resource.api_version,
             resource.kind,
-            empty=empty,
+            empty=codec.to_dict(resource.type()),
             subresource=subresource,
-            filters=dict.fromkeys(_versions(endpoint), keep),
+            keep=keep,
             convert=self._convert,
         )
-        names = zip(resource.type.__struct_fields__, resource.type.__struct_encode_fields__, strict=True)
-        ignored = {"apiVersion", "kind", "metadata", *keep.sections}
-        self._sections = [(attribute, name) for attribute, name in names if name not in ignored]
+        self._ignored = frozenset({"apiVersion", "kind", "metadata", *keep.sections})
+        self._sections: list[tuple[str, str]] | None = None
+        if issubclass(resource.type, msgspec.Struct):
+            names = zip(resource.type.__struct_fields__, resource.type.__struct_encode_fields__, strict=True)
+            self._sections = [(attribute, name) for attribute, name in names if name not in self._ignored]
         self._metadata = "metadata" not in keep.sections
         self._seen: dict[tuple[str, bytes], sets.Set] = {}
+
+    def _parts(self, obj: Any) -> dict[str, Any]:
+        """What an object has beside its metadata, as far as it can be owned."""
+        if self._sections is None:
+            return {name: value for name, value in obj.content.items() if name not in self._ignored}
+        parts = {}
+        for attribute, name in self._sections:
+            value = getattr(obj, attribute)
+            if value is not None:
+                parts[name] = value
+        return parts
 
     # -- create ---------------------------------------------------------------------------------------------------
 
@@ -98,10 +113,7 @@ class Owners:
             if below:
                 found.update(self.manager.written({"metadata": {}}, {"metadata": below}))
         empty = self.manager.empty
-        for attribute, name in self._sections:
-            value = getattr(served, attribute)
-            if value is None:
-                continue
+        for name, value in self._parts(served).items():
             json = codec.encode(value)
             fields = self._seen.get((name, json))
             if fields is None:
@@ -156,13 +168,13 @@ class Owners:
             if differing:
                 live["metadata"] = _metadata(old.metadata, differing)
                 now["metadata"] = _metadata(new.metadata, differing)
-        for attribute, name in self._sections:
-            before, after = getattr(old, attribute), getattr(new, attribute)
-            if before != after:
-                if before is not None:
-                    live[name] = to_builtins(before)
-                if after is not None:
-                    now[name] = to_builtins(after)
+        before, after = self._parts(old), self._parts(new)
+        for name, value in before.items():
+            if name not in after or value != after[name]:
+                live[name] = to_builtins(value)
+        for name, value in after.items():
+            if name not in before or name in live:
+                now[name] = to_builtins(value)
         return live, now
 
     def _plain(self, obj: Any) -> dict[str, Any]:
@@ -189,28 +201,30 @@ class Owners:
 
     def _convert(self, value: Versioned, version: str) -> Versioned | None:
         """The object in another version of its kind; None for one that is not served."""
-        found = {e.api_version: (e, t) for e, t in _conversions(self.endpoint)}
-        if value.api_version not in found or version not in found:
+        source, target = self._sibling(value.api_version), self._sibling(version)
+        if source is None or target is None:
             return None
-        _, source = found[value.api_version]
-        _, target = found[version]
-        stored = source.to_stored(codec.from_dict(source.served.type, value.value)) if source else None
-        if stored is None:
-            stored = codec.from_dict(self.endpoint.stored.type, value.value)
-        served = target.to_served(stored) if target else stored
-        kind = target.served.type if target else self.endpoint.stored.type
-        return Versioned(codec.to_dict(served), version, type_of(kind))
+        stored = source.to_stored(codec.from_dict(source.resource.type, value.value))
+        kind = target.resource.type
+        return Versioned(codec.to_dict(target.served(stored)), version, _type(kind))
+
+    def _sibling(self, version: str) -> Endpoint | None:
+        """The endpoint that serves what this one stores in another version."""
+        if version == self.endpoint.resource.api_version or self._registry is None:
+            return self.endpoint if version == self.endpoint.resource.api_version else None
+        stored = self.endpoint.stored
+        for other in self._registry.endpoints:
+            if other.resource.api_version == version and other.stored == stored:
+                return other
+        return None
 
 
-def _conversions(endpoint: Endpoint) -> list[tuple[Any, Any]]:
-    """The versions that an object of this endpoint has, each with its conversion (None for the stored one)."""
-    found: list[tuple[Any, Any]] = [(endpoint.stored, None)]
-    found += [(c.served, c) for c in CONVERSIONS.values() if c.stored == endpoint.stored]
-    return found
-
-
-def _versions(endpoint: Endpoint) -> list[str]:
-    return [resource.api_version for resource, _ in _conversions(endpoint)]
+def _type(kind: type[Any]) -> Type:
+    """A custom kind's schema is its definition's; without one, the value decides."""
+    if issubclass(kind, msgspec.Struct):
+        return type_of(kind)
+    schema = getattr(kind, "openapi", None)
+    return from_openapi(schema) if schema else deduced
 
 
 def _metadata(meta: Any, names: Any) -> dict[str, Any]:
@@ -232,11 +246,11 @@ def _sent(sent: list[ManagedFieldsEntry] | None) -> Managed | None:
         return None
 
 
-def owners(endpoint: Endpoint, subresource: str) -> Owners:
+def owners(endpoint: Endpoint, ctx: Context) -> Owners:
     """Made once per endpoint and subresource."""
-    found = endpoint.owners.get(subresource)
+    found: Owners | None = endpoint.owners.get(ctx.subresource)
     if found is None:
-        found = endpoint.owners[subresource] = Owners(endpoint, subresource)
+        found = endpoint.owners[ctx.subresource] = Owners(endpoint, ctx.subresource, ctx.registry)
     return found
 
 
@@ -247,7 +261,7 @@ def track_create(endpoint: Endpoint, ctx: Context, obj: Any) -> None:
     """
     try:
         if ctx.field_manager:
-            owners(endpoint, ctx.subresource).create(obj, ctx.field_manager)
+            owners(endpoint, ctx).create(obj, ctx.field_manager)
             return
     except ValueError as error:
         log.info("%s %s: fields are not tracked: %s", endpoint.resource.group_resource, ctx.name, error)
@@ -258,7 +272,7 @@ def track_update(endpoint: Endpoint, ctx: Context, new: Any, old: Any) -> None:
     """Note who changed what, if the request has a manager; else, or if it cannot be told, ownership stays as it is."""
     try:
         if ctx.field_manager:
-            owners(endpoint, ctx.subresource).update(new, old, ctx.field_manager)
+            owners(endpoint, ctx).update(new, old, ctx.field_manager)
             return
     except ValueError as error:
         log.info("%s %s: fields are not tracked: %s", endpoint.resource.group_resource, ctx.name, error)
@@ -326,7 +340,7 @@ def apply_transform(
     """For `pipeline.update`: the object after an apply."""
 
     async def transform(old: Any) -> Any:
-        keeper = owners(endpoint, ctx.subresource)
+        keeper = owners(endpoint, ctx)
         new = keeper.apply(old, applied, ctx.field_manager, force=force, exists=True)
         _same_name(ctx, applied)
         return new
@@ -337,7 +351,7 @@ def apply_transform(
 def applied_as_new(endpoint: Endpoint, ctx: Context, applied: dict[str, Any], *, force: bool) -> Any:
     """The object that an apply creates."""
     empty = endpoint.to_stored(endpoint.resource.type())
-    new = owners(endpoint, ctx.subresource).apply(empty, applied, ctx.field_manager, force=force, exists=False)
+    new = owners(endpoint, ctx).apply(empty, applied, ctx.field_manager, force=force, exists=False)
     named = applied.get("metadata") or {}
     if not named.get("name"):
         raise errors.bad_request(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from api.managed import Filter
 from api.managed.sets import EMPTY, fields
 from api.resources import Resource
@@ -35,9 +37,12 @@ def filter_for(resource: Resource, subresource: str) -> Filter:
     name = resource.group_resource
     if (name, subresource) in _ONLY:
         return Filter(include=_ONLY[name, subresource])
+    custom = not issubclass(resource.type, msgspec.Struct)
+    if subresource == "status" and custom:
+        return Filter(fields("metadata", "spec"))
     if subresource == "status":
         return Filter(fields("spec", *_STATUS_EXTRA.get(name, ())))
     if (name, subresource) == ("certificatesigningrequests.certificates.k8s.io", "approval"):
         return Filter(fields("spec", "status.certificate"))
-    has_status = "status" in resource.subresources and "status" in resource.type.__struct_fields__
+    has_status = "status" in resource.subresources and (custom or "status" in resource.type.__struct_fields__)
     return Filter(fields("status") if has_status else EMPTY)

@@ -25,13 +25,12 @@ LAST_APPLIED = entries.LAST_APPLIED
 class Object:
     """A stored object as an endpoint keeps it. `now` is the time of the next write."""
 
-    def __init__(self, kind: type[Any] = apps_v1.Deployment, **options: Any) -> None:
+    def __init__(self, kind: type[Any] = apps_v1.Deployment) -> None:
         self.type = kind
         empty = codec.to_dict(kind())
         self.kind = {"apiVersion": empty["apiVersion"], "kind": empty["kind"]}
-        filters = {empty["apiVersion"]: Filter(sets.fields("status"))}
         self.fm = FieldManager(
-            type_of(kind), empty["apiVersion"], empty["kind"], empty=empty, **{"filters": filters, **options}
+            type_of(kind), empty["apiVersion"], empty["kind"], empty=empty, keep=Filter(sets.fields("status"))
         )
         self.live: dict[str, Any] = empty
         self.managed: Managed = {}
