@@ -15,6 +15,7 @@ from apiserver.rest import protobuf
 LIMIT = 3 * 1024 * 1024  # bytes, upstream's --max-request-body-bytes
 _ACCEPTED = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
 
+
 async def read(request: web.BaseRequest) -> bytes:
     """The raw body. Raises StatusError 413."""
     try:
