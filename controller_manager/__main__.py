@@ -106,7 +106,9 @@ def parameters() -> list[click.Option]:
             type=DURATION,
             help="how long readiness changes count as the first ones",
         ),
-        option("--local-volume-root", default="/var/lib/pykube/volumes", help="where nodes keep provisioned volumes"),
+        option(
+            "--local-volume-root", default="/var/lib/kubelet/local-volumes", help="where nodes keep provisioned volumes"
+        ),
         option("--load-balancer-pool", default="", help="addresses for Services of type LoadBalancer, as CIDRs"),
     ]
 

@@ -43,7 +43,7 @@ class Settings:
     hpa_tolerance: float = 0.1
     hpa_cpu_initialization_period: float = 300.0
     hpa_initial_readiness_delay: float = 30.0
-    local_volume_root: str = "/var/lib/pykube/volumes"
+    local_volume_root: str = "/var/lib/kubelet/local-volumes"
     load_balancer_pool: str = ""
 
 

@@ -7,7 +7,7 @@ when the first pod mounts it.
 from __future__ import annotations
 
 from api.types.core_v1 import (
-    HostPathVolumeSource,
+    LocalVolumeSource,
     Node,
     NodeSelector,
     NodeSelectorRequirement,
@@ -20,9 +20,10 @@ from api.types.core_v1 import (
 )
 from api.types.meta_v1 import ObjectMeta
 from api.types.storage_v1 import StorageClass
+from api.volumes import LOCAL_PROVISIONER
 from controller_manager.storage import matching
 
-PROVISIONER = "pykube.dev/local"
+PROVISIONER = LOCAL_PROVISIONER
 HOSTNAME = "kubernetes.io/hostname"
 
 
@@ -77,9 +78,7 @@ def volume_for(
             storage_class_name=storage_class.metadata.name,
             mount_options=storage_class.mount_options,
             volume_mode="Filesystem",
-            host_path=HostPathVolumeSource(
-                path=f"{root.rstrip('/')}/{name}_{meta.namespace}_{meta.name}", type="DirectoryOrCreate"
-            ),
+            local=LocalVolumeSource(path=f"{root.rstrip('/')}/{name}_{meta.namespace}_{meta.name}"),
             node_affinity=VolumeNodeAffinity(required=NodeSelector(node_selector_terms=[term])),
         ),
     )
