@@ -67,9 +67,9 @@ def pod_template_hash(template: Any, collision_count: int | None = None) -> str:
     return object_hash(template, collision_count)
 
 
-def max_length_message(length: int) -> str:
-    """What is wrong with a text that is too long."""
-    return f"must be no more than {length} bytes"
+def max_length_message(length: int, unit: str = "characters") -> str:
+    """What is wrong with a text that is too long; upstream counts labels in bytes and names in characters."""
+    return f"must be no more than {length} {unit}"
 
 
 def _regex_message(message: str, regex: str, *examples: str) -> str:
@@ -129,8 +129,8 @@ _WILDCARD_MESSAGE = _regex_message(
 )
 
 
-def _check(value: str, maximum: int, regex: re.Pattern[str], message: str) -> list[str]:
-    found = [] if len(value.encode()) <= maximum else [max_length_message(maximum)]
+def _check(value: str, maximum: int, regex: re.Pattern[str], message: str, unit: str = "characters") -> list[str]:
+    found = [] if len(value.encode()) <= maximum else [max_length_message(maximum, unit)]
     return found if regex.fullmatch(value) else [*found, message]
 
 
@@ -183,7 +183,7 @@ def qualified_name(value: str) -> list[str]:
     if not name:
         found.append("name part must be non-empty")
     elif len(name.encode()) > 63:
-        found.append(f"name part {max_length_message(63)}")
+        found.append(f"name part {max_length_message(63, 'bytes')}")
     if not _qualified.fullmatch(name):
         found.append(f"name part {_QUALIFIED_MESSAGE}")
     return found
@@ -191,7 +191,7 @@ def qualified_name(value: str) -> list[str]:
 
 def label_value(value: str) -> list[str]:
     """The value of a label."""
-    return _check(value, 63, _label_value, _LABEL_VALUE_MESSAGE)
+    return _check(value, 63, _label_value, _LABEL_VALUE_MESSAGE, "bytes")
 
 
 def config_map_key(value: str) -> list[str]:

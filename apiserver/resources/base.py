@@ -38,11 +38,13 @@ class BuiltIn(Strategy):
         unconditional_update: bool = True,
         fields: Mapping[str, Callable[[Any], str]] | None = None,
         orphans_by_default: bool = False,
+        deprecation: str = "",
     ) -> None:
         super().__init__(resource if isinstance(resource, Resource) else resource_for(resource))
         self.columns = columns
         self.create_on_update = create_on_update
         self.unconditional_update = unconditional_update
+        self.deprecation = deprecation
         self.selectable_fields = tuple(fields or ())
         self._defaults = defaults
         self._cells = cells

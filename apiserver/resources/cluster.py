@@ -165,5 +165,10 @@ def strategies() -> list[Strategy]:
             create_on_update=True,
             unconditional_update=False,
         ),
-        BuiltIn(core_v1.ComponentStatus, columns=rows.COMPONENT_STATUS, cells=rows.component_status_cells),
+        BuiltIn(
+            core_v1.ComponentStatus,
+            columns=rows.COMPONENT_STATUS,
+            cells=rows.component_status_cells,
+            deprecation="v1 ComponentStatus is deprecated in v1.19+",
+        ),
     ]

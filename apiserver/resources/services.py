@@ -371,6 +371,7 @@ def strategies(addresses: AddressAllocator, ports: PortAllocator) -> list[Strate
             create=endpoint_rules.validate_endpoints,
             update=lambda new, old: endpoint_rules.validate_endpoints(new),
             create_on_update=True,
+            deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
         ),
         EndpointSliceStrategy(),
     ]

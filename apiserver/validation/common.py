@@ -67,7 +67,7 @@ def labels(values: dict[str, str] | None, path: Path) -> list[FieldError]:
     errors = []
     for key, value in values.items():
         errors += [FieldError.invalid(path, key, message) for message in names.qualified_name(key)]
-        errors += [FieldError.invalid(path.key(key), value, message) for message in names.label_value(value)]
+        errors += [FieldError.invalid(path, value, message) for message in names.label_value(value)]
     return errors
 
 

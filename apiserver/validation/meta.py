@@ -123,10 +123,10 @@ def _owner_references(owners: list[OwnerReference], path: Path) -> list[FieldErr
             if controller:
                 detail = (
                     "Only one reference can have Controller set to true. "
-                    f'Found "true" in references for {controller} and {owner.name}'
+                    f'Found "true" in references for {controller} and {owner.kind}/{owner.name}'
                 )
                 errors.append(FieldError.invalid(path, owners, detail))
-            controller = controller or owner.name
+            controller = controller or f"{owner.kind}/{owner.name}"
     return errors
 
 

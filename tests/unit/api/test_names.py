@@ -58,7 +58,7 @@ def test_messages_are_upstreams() -> None:
         "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
         "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
     ]
-    assert names.dns1123_label("x" * 64) == ["must be no more than 63 bytes"]
+    assert names.dns1123_label("x" * 64) == ["must be no more than 63 characters"]
 
 
 def test_time() -> None:

@@ -38,7 +38,7 @@ def test_good() -> None:
     [
         ({"name": None}, ["metadata.name: Required value: name or generateName is required"]),
         ({"name": "Web_1"}, [f'metadata.name: Invalid value: "Web_1": {SUBDOMAIN}']),
-        ({"name": "a" * 254}, [f'metadata.name: Invalid value: "{"a" * 254}": must be no more than 253 bytes']),
+        ({"name": "a" * 254}, [f'metadata.name: Invalid value: "{"a" * 254}": must be no more than 253 characters']),
         ({"generate_name": "Web-"}, [f'metadata.generateName: Invalid value: "Web-": {SUBDOMAIN}']),
         ({"namespace": None}, ["metadata.namespace: Required value"]),
         ({"labels": {"a/b/c": "x"}}, [
@@ -47,7 +47,7 @@ def test_good() -> None:
             "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS "
             "subdomain prefix and '/' (e.g. 'example.com/MyName')"]),
         ({"labels": {"a": "b c"}}, [
-            "metadata.labels[a]: Invalid value: \"b c\": a valid label must be an empty string or consist of "
+            "metadata.labels: Invalid value: \"b c\": a valid label must be an empty string or consist of "
             "alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. "
             "'MyValue',  or 'my_value',  or '12345', regex used for validation is "
             "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"]),
@@ -66,7 +66,7 @@ def test_refused_on_creation(fields: dict[str, object], expected: list[str]) -> 
 def test_two_controllers() -> None:
     owners = [OwnerReference(api_version="v1", kind="Pod", name=name, uid=name, controller=True) for name in ("a", "b")]
     (error,) = create(owner_references=owners)
-    assert error.endswith('Only one reference can have Controller set to true. Found "true" in references for a and b')
+    assert error.endswith('Only one reference can have Controller set to true. Found "true" in references for Pod/a and Pod/b')
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_refused_on_update(new: dict[str, object], old: dict[str, object], expec
     [
         ("web", []),
         ("a.b", ["must not contain dots"]),
-        ("x" * 64, ["must be no more than 63 bytes"]),
+        ("x" * 64, ["must be no more than 63 characters"]),
     ],
 )
 def test_label_names(name: str, expected: list[str]) -> None:
