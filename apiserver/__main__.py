@@ -19,7 +19,7 @@ from apiserver.options import OPTIONS
 from apiserver.registry import Registry
 from apiserver.resources import strategies
 from apiserver.security import Security, SecurityOptions, secure
-from apiserver.server import Faces, serve
+from apiserver.server import Faces, Server, serve
 from apiserver.store.compaction import compact_forever
 from apiserver.store.etcd import EtcdStore, EtcdTLS
 from component import tls
@@ -64,6 +64,7 @@ async def run(process: Process) -> None:
             log.info("serving REST on %s, gRPC on port %d", server.rest_url, server.grpc_port)
             ready["is"] = ""
             async with asyncio.TaskGroup() as group:
+                group.create_task(_outlive(server))
                 group.create_task(tls.keep_fresh(context, files))
                 group.create_task(service(server.registry).run())
                 group.create_task(repair(server.registry).run())
@@ -80,6 +81,13 @@ async def run(process: Process) -> None:
         if kubelets is not None:
             await kubelets.close()
         await store.close()
+
+
+async def _outlive(server: Server) -> None:
+    """A server whose caches are no longer fed would answer from the past for ever: better to end."""
+    assert server.feeding is not None
+    await asyncio.shield(server.feeding)
+    raise RuntimeError("the watch on the store has ended")
 
 
 def _store(options: Any) -> EtcdStore:

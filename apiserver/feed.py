@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
-from apiserver.store import Change, Compacted, Store
+from apiserver.store import Change, Compacted, Store, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,20 @@ class Feed:
                     self._deliver(batch)
             except Compacted as error:
                 log.warning("the watch fell behind the compaction at %d; the caches start afresh", error.revision)
+                await self._start_afresh()
+
+    async def _start_afresh(self) -> None:
+        while True:
+            try:
                 revision = await self._store.revision()
-                self.revision = revision
-                for callback in self.on_reset:
-                    callback(revision)
-                self._wake()
+                break
+            except Unavailable as error:
+                log.warning("cannot start afresh yet: %s", error)
+                await asyncio.sleep(0.5)
+        self.revision = revision
+        for callback in self.on_reset:
+            callback(revision)
+        self._wake()
 
     def _deliver(self, batch: Sequence[Change]) -> None:
         by_sink: dict[str, list[Change]] = {}

@@ -52,6 +52,7 @@ class Server:
     grpc_port: int = 0
     rest_url: str = ""
     state: State = field(default_factory=lambda: State())
+    feeding: asyncio.Task[None] | None = None  # ends only if the server is broken
 
 
 @dataclass
@@ -106,7 +107,7 @@ async def serve(
         asking = asyncio.create_task(_ask_store(store, state), name="store health")
         app = App(registry, security.gate, _health(state), kubelets=kubelets)
         app.routes.update({path: json_route(document) for path, document in security.routes.items()})
-        server = Server(registry, security.gate, app, state=state)
+        server = Server(registry, security.gate, app, state=state, feeding=feeding)
         async with contextlib.AsyncExitStack() as stack:
             if faces.grpc_address:
                 server.grpc_port = await stack.enter_async_context(_grpc(server, faces))
