@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -106,6 +107,7 @@ def _in_map(inner: Visit) -> Visit:
     return visit
 
 
+@lru_cache(maxsize=4096)  # an object is written many times with the same times in it
 def _time(value: str) -> str:
     return api_time.format_time(api_time.parse(value))
 

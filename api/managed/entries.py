@@ -135,14 +135,18 @@ def _text(fields: Set) -> msgspec.Raw:
     return msgspec.Raw(text)
 
 
-def entry(name: Identifier, api_version: str, fields: Set, time: str | None) -> ManagedFieldsEntry:
+def entry(
+    name: Identifier, api_version: str, fields: Set, time: str | None, previous: ManagedFieldsEntry | None = None
+) -> ManagedFieldsEntry:
+    """A manager's new entry; `previous` is its last one, whose text can be used again if it owns the same."""
+    same = previous is not None and fields_of(previous) is fields
     return ManagedFieldsEntry(
         manager=name.manager or None,
         operation=name.operation,
         api_version=api_version,
         time=time,
         fields_type="FieldsV1",
-        fields_v1=_text(fields),
+        fields_v1=previous.fields_v1 if same and previous is not None else _text(fields),
         subresource=name.subresource or None,
     )
 

@@ -81,7 +81,8 @@ class FieldManager:
 
         `time` is the entry's new one. Raises ValueError for values that their type cannot tell apart.
         """
-        written = self._updater.update(self._versioned(live), self._versioned(new), managed, None)
+        name = self._updater_name(manager)
+        written = self._updater.update(self._versioned(live), self._versioned(new), managed, name)
         return self.write(managed, sets.difference(written, STRIPPED), manager, time)
 
     def written(self, live: dict[str, Any], new: dict[str, Any]) -> Set:
@@ -92,12 +93,15 @@ class FieldManager:
         """Give a manager what it wrote; answers whether that was anything."""
         if not owned:
             return False
-        name = entries.identifier(manager, entries.UPDATE, self.api_version, self.subresource)
+        name = self._updater_name(manager)
         if (previous := managed.get(name)) is not None:
             owned = sets.union(fields_of(previous), owned)
-        managed[name] = entries.entry(name, self.api_version, owned, time)
+        managed[name] = entries.entry(name, self.api_version, owned, time, previous)
         entries.cap(managed)
         return True
+
+    def _updater_name(self, manager: str) -> Identifier:
+        return entries.identifier(manager, entries.UPDATE, self.api_version, self.subresource)
 
     def apply(
         self,

@@ -40,10 +40,13 @@ class Updater:
     convert: Convert
     keep: Filter
 
-    def update(self, live: Versioned, new: Versioned, managed: Managed, itself: Identifier | None) -> Set:
-        """Take what the change removes or overwrites from all managers but `itself`; answers what the writer wrote."""
+    def update(self, live: Versioned, new: Versioned, managed: Managed, writer: Identifier) -> Set:
+        """Take what the change removes from all managers, and what it overwrites from all but the writer.
+
+        Answers what the writer wrote: that is left to be added to what it owns.
+        """
         comparison = compare(live.value, new.value, live.type)
-        self._release(live, new, comparison, managed, itself, force=True)
+        self._release(live, new, comparison, managed, writer=writer, force=True)
         return self.keep(comparison.written)
 
     def apply(
@@ -61,7 +64,7 @@ class Updater:
         if last is not None and (last.api_version != version or sets.difference(fields_of(last), owned)):
             new = self._prune(merged, managed, fields_of(last), last.api_version or version)
         comparison = compare(live.value, new.value, live.type)
-        self._release(live, new, comparison, managed, itself, force=force)
+        self._release(live, new, comparison, managed, itself=itself, force=force)
         return None if live.value == new.value else new
 
     def _reconcile(self, live: Versioned, managed: Managed) -> None:
@@ -78,8 +81,9 @@ class Updater:
         new: Versioned,
         comparison: Comparison,
         managed: Managed,
-        itself: Identifier | None,
         *,
+        itself: Identifier | None = None,
+        writer: Identifier | None = None,
         force: bool,
     ) -> None:
         changes: dict[str, Comparison | None] = {
@@ -100,7 +104,7 @@ class Updater:
                 after.append((name, EMPTY))
                 continue
             fields = fields_of(entry)
-            taken = sets.intersection(fields, change.written) if fields else EMPTY
+            taken = sets.intersection(fields, change.written) if fields and name != writer else EMPTY
             if taken and not force:
                 conflicts += [Conflict(name, path) for path in sets.iterate(taken)]
             rest = sets.difference(sets.difference(fields, taken), change.removed)
