@@ -137,8 +137,11 @@ class Eviction:
             log.warning("evicting pod %s: %s", worker.key, message)
             self._end(worker, message)
             metrics.evictions.labels(threshold.signal).inc()
-            async with asyncio.timeout(podutil.DEFAULT_GRACE):
-                await worker.ended.wait()
+            try:
+                async with asyncio.timeout(podutil.DEFAULT_GRACE):
+                    await worker.ended.wait()
+            except TimeoutError:
+                log.warning("evicted pod %s has not ended yet", worker.key)
             return
 
     def _usage(self, worker: PodWorker, resource: str, stats: Mapping[str, Any]) -> int:

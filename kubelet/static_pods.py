@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,10 +126,17 @@ class StaticPods:
     def _read(self, directory: Path) -> None:
         """Read what has changed; a manifest that is wrong leaves what was there before."""
         found: dict[Path, tuple[int, int]] = {}
-        for path in sorted(directory.iterdir()) if directory.is_dir() else ():
-            if path.is_file() and not path.name.startswith("."):
-                stat = path.stat()
-                found[path] = (stat.st_mtime_ns, stat.st_size)
+        try:
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError:
+            entries = []
+        for entry in entries:
+            try:
+                if entry.is_file() and not entry.name.startswith("."):
+                    stat = entry.stat()
+                    found[Path(entry.path)] = (stat.st_mtime_ns, stat.st_size)
+            except OSError:
+                continue  # gone between the list and the look
         for path, stamp in found.items():
             known = self._files.get(path)
             if known is not None and known.stamp == stamp:
