@@ -24,13 +24,9 @@ from apiserver.auth import Authorizer
 from apiserver.registry import Registry
 
 
-def plugins(registry: Registry, *, storage_protection: bool = False) -> list[AdmissionPlugin]:
-    """Those that need nothing but the registry. Quotas come last: they count what everybody else let through.
-
-    `storage_protection` is for clusters whose controllers take the finalizers off again: without them no claim would
-    ever go.
-    """
-    found: list[AdmissionPlugin] = [
+def plugins(registry: Registry) -> list[AdmissionPlugin]:
+    """Those that need nothing but the registry. Quotas come last: they count what everybody else let through."""
+    return [
         NamespaceLifecycle(),
         LimitRanger(),
         ServiceAccountAdmission(),
@@ -44,11 +40,9 @@ def plugins(registry: Registry, *, storage_protection: bool = False) -> list[Adm
         RuntimeClassAdmission(),
         CertificateSubjectRestriction(),
         DefaultIngressClass(),
+        StorageObjectInUseProtection(),
         ResourceQuotaAdmission(),
     ]
-    if storage_protection:
-        found.insert(-1, StorageObjectInUseProtection())
-    return found
 
 
 def plugins_that_ask(authorizer: Authorizer) -> list[AdmissionPlugin]:
