@@ -125,6 +125,7 @@ def version() -> str:
 def images() -> list[Image]:
     """All images, each after those it is built from."""
     guestbook = ROOT / "examples/guestbook"
+    postgres = ROOT / "examples/postgres/image"
     addons, *stable = preloaded()
     lock, subset = ROOT / "requirements.lock", DOCKERFILES / "addons.in"
     return [
@@ -202,6 +203,11 @@ def images() -> list[Image]:
             for release in ("v1", "v2")
         ),
         Image(
+            name=f"{LOCAL}/postgres:17",
+            dockerfile=postgres / "Dockerfile",
+            inputs=lambda: tree(postgres, "."),
+        ),
+        Image(
             name="pykube/registry-base",
             dockerfile=dockerfile("registry-base"),
             parents=("pykube/base", "pykube/addons-base", *stable),
@@ -226,7 +232,7 @@ def addons_image() -> str:
 
 def preloaded() -> tuple[str, ...]:
     """What a new cluster's registry holds."""
-    names = ("pykube/pause:1.0", "pykube/toolbox:latest", "redis:8", "redis:latest")
+    names = ("pykube/pause:1.0", "pykube/toolbox:latest", "redis:8", "redis:latest", "postgres:17")
     others = (f"{LOCAL}/{name}" for name in (*names, "guestbook-frontend:v1", "guestbook-frontend:v2"))
     return (addons_image(), *others)
 

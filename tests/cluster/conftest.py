@@ -1,6 +1,7 @@
 """Brings the compose cluster up once for all tests, beside one that `make up` may have started.
 
 `PYKUBE_TEST_KEEP=1` leaves it running afterwards, and a running one is used again: for work on the tests themselves.
+`PYKUBE_TEST_PROJECT`, `_SUBNET`, `_API_PORT` and `_REGISTRY_PORT` let several people do that on one machine.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from testcontainers.compose import DockerCompose
 
 from tests.cluster.harness import NODES, ROOT, Cluster, CommandFailed, Space, run, until
 
-PROJECT = "pykube-test"
-SUBNET = "172.30.77"
-API_PORT = 17643
-REGISTRY_PORT = 17500
+PROJECT = os.environ.get("PYKUBE_TEST_PROJECT", "pykube-test")
+SUBNET = os.environ.get("PYKUBE_TEST_SUBNET", "172.30.77")
+API_PORT = int(os.environ.get("PYKUBE_TEST_API_PORT", "17643"))
+REGISTRY_PORT = int(os.environ.get("PYKUBE_TEST_REGISTRY_PORT", "17500"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
