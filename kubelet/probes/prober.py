@@ -107,21 +107,15 @@ class Prober:
                 await watch.task
 
     async def _probe_all(self, subject: _Subject) -> None:
-        try:
-            container = subject.container
-            startup = container.startup_probe
-            if startup and not subject.health.started and not await self._startup(subject, startup):
-                return
-            async with asyncio.TaskGroup() as group:
-                if container.readiness_probe:
-                    group.create_task(self._readiness(subject, container.readiness_probe))
-                if container.liveness_probe:
-                    group.create_task(self._liveness(subject, container.liveness_probe))
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            log.exception("probing %s/%s", podutil.key(subject.pod), subject.container.name)
-            raise
+        container = subject.container
+        startup = container.startup_probe
+        if startup and not subject.health.started and not await self._startup(subject, startup):
+            return
+        async with asyncio.TaskGroup() as group:
+            if container.readiness_probe:
+                group.create_task(self._readiness(subject, container.readiness_probe))
+            if container.liveness_probe:
+                group.create_task(self._liveness(subject, container.liveness_probe))
 
     async def _startup(self, subject: _Subject, probe: Probe) -> bool:
         successes = failures = 0
@@ -188,7 +182,12 @@ class Prober:
         """One probe; its event, if it is not a plain success; SUCCESS, FAILURE or UNKNOWN."""
         outcome = Outcome(Result.UNKNOWN)
         for _ in range(MAX_TRIES):
-            outcome = await self._once(subject, probe)
+            try:
+                outcome = await self._once(subject, probe)
+            except Exception as error:
+                # Whatever went wrong here says nothing about the container, and it must go on being asked.
+                log.exception("%s probe of %s/%s", kind, podutil.key(subject.pod), subject.container.name)
+                outcome = Outcome(Result.UNKNOWN, str(error))
             if outcome.result is not Result.UNKNOWN:
                 break
         self._count(subject, kind, outcome.result)

@@ -264,3 +264,17 @@ async def test_readiness_survives_a_restart_of_the_kubelet(node: Harness) -> Non
     await node.until(lambda: node.runtime.called("list_pods"))
     await asyncio.sleep(0.05)
     assert node.is_ready() and node.pod().metadata.resource_version == before
+
+
+async def test_a_probe_that_cannot_be_made_is_neither_answer(node: Harness) -> None:
+    node.runtime.exec_results["check"] = ValueError("what?")
+    probe = {"exec": {"command": ["check"]}, "periodSeconds": 1, "failureThreshold": 1}
+    node.api.add(make_pod("web", container(livenessProbe=probe, readinessProbe=probe)))
+    await node.until(lambda: len(node.events("Unhealthy")) == 2)
+    assert set(node.events("Unhealthy")) == {
+        "Liveness probe errored and resulted in unknown state: what?",
+        "Readiness probe errored and resulted in unknown state: what?",
+    }
+    node.runtime.exec_results["check"] = ExecResult(0, b"")
+    await node.until(node.is_ready)
+    assert node.status().restart_count == 0
