@@ -332,13 +332,15 @@ def storage_class(name: str, default: bool, more: str = "") -> str:
 
 
 async def test_the_default_storage_class(registry: Registry) -> None:
-    stored = await registry.create(claim())
-    assert stored.spec.storage_class_name is None
-    await registry.delete(type(stored), "data", namespace=NS)
+    before = claim()
+    before.metadata.name = "before"
+    assert (await registry.create(before)).spec.storage_class_name is None
     await made(registry, storage_class("slow", default=False))
     await made(registry, storage_class("fast", default=True))
     await asyncio.sleep(0.05)
-    assert (await registry.create(claim())).spec.storage_class_name == "fast"
+    stored = await registry.create(claim())
+    assert stored.spec.storage_class_name == "fast"
+    assert stored.metadata.finalizers == ["kubernetes.io/pvc-protection"]
     explicit = claim(spec="storageClassName: ''")
     explicit.metadata.name = "none"
     assert (await registry.create(explicit)).spec.storage_class_name == ""
