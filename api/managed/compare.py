@@ -7,8 +7,7 @@ Source: structured-merge-diff's typed/compare.go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from api.managed import sets
 from api.managed.check import item_element
@@ -19,8 +18,7 @@ from api.managed.types import Type
 _SHAPES = 512  # remembered per structure; labels and the like have too many to remember all
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """The paths that changed."""
 
     added: Set
@@ -37,7 +35,7 @@ class Comparison:
         return sets.union(self.modified, self.added)
 
     def filtered(self, keep: sets.Filter) -> Comparison:
-        return Comparison(keep(self.added), keep(self.modified), keep(self.removed))
+        return Comparison(*(keep(part) if part else part for part in self))
 
 
 SAME = Comparison(EMPTY, EMPTY, EMPTY)
@@ -52,9 +50,9 @@ def compare(old: Any, new: Any, type_: Type) -> Comparison:
     """Compare two values, both there. Raises ValueError for items of a list that have no key."""
     if old == new:
         return SAME
-    added, modified, removed = _compare(old, new, type_)
+    parts = _compare(old, new, type_)
     # The root itself is never owned.
-    return Comparison(sets.below(added or EMPTY), sets.below(modified or EMPTY), sets.below(removed or EMPTY))
+    return Comparison(*(sets.below(part) if part else EMPTY for part in parts))
 
 
 def _compare(old: Any, new: Any, type_: Type) -> _Parts:

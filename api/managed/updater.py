@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from api.managed import entries, sets
 from api.managed.compare import Comparison, compare
@@ -20,8 +20,7 @@ from api.managed.sets import EMPTY, Filter, Set
 from api.managed.types import Type
 
 
-@dataclass(frozen=True, slots=True)
-class Versioned:
+class Versioned(NamedTuple):
     """A value of a version of its kind."""
 
     value: dict[str, Any]
