@@ -206,6 +206,7 @@ class Factory:
         self.api = api
         self._informers: dict[Any, Informer[Any]] = {}
         self._tasks: dict[Any, asyncio.Task[None]] = {}
+        self._late: set[Any] = set()
         self._group: asyncio.TaskGroup | None = None
 
     def informer(
@@ -221,6 +222,7 @@ class Factory:
         if informer is None:
             informer = self._informers[identity] = Informer(self.api, kind, namespace, labels, fields)
             if self._group is not None:
+                self._late.add(identity)
                 self._tasks[identity] = self._group.create_task(informer.run(), name=repr(informer))
         return informer
 
@@ -247,7 +249,11 @@ class Factory:
             finally:
                 self._group = None
 
-    async def synced(self) -> None:
-        """Returns when every informer that exists now has synced."""
-        for informer in list(self._informers.values()):
-            await informer.synced()
+    async def synced(self, *, late: bool = True) -> None:
+        """Returns when every informer that exists now has synced; without `late` ones, those asked for before `run`.
+
+        Late ones follow what the cluster says there is: a custom resource that cannot be listed must hold up nobody.
+        """
+        for identity, informer in list(self._informers.items()):
+            if late or identity not in self._late:
+                await informer.synced()

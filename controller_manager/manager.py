@@ -73,7 +73,7 @@ class Manager:
     async def run(self) -> None:
         """Act until cancelled. What one controller raises ends all of them."""
         started = time.monotonic()
-        await self._context.informers.synced()
+        await self._context.informers.synced(late=False)
         log.info("caches synced in %.2f s, starting %d controllers", time.monotonic() - started, len(self._controllers))
         self.acting = True
         try:

@@ -131,6 +131,27 @@ async def test_a_factory_shares_informers_and_starts_late_ones() -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_late_informer_that_cannot_list_holds_up_nobody_who_does_not_ask_for_it() -> None:
+    api = FakeApi(config_map("a"))
+
+    def refuse(_: object) -> None:
+        raise errors.not_found("pods", "")
+
+    api.on("list", "pods", refuse)
+    factory = Factory(api)
+    factory.informer(ConfigMap)
+    task = asyncio.create_task(factory.run())
+    await factory.synced()
+    factory.informer(Pod)
+    async with asyncio.timeout(5):
+        await factory.synced(late=False)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await factory.synced()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_the_fake_deletes_pods_gracefully_and_honours_finalizers() -> None:
     spec = PodSpec(containers=[Container(name="c")], node_name="n1", termination_grace_period_seconds=30)
     api = FakeApi(Pod(metadata=ObjectMeta(name="p", namespace="d", finalizers=["x/y"]), spec=spec))

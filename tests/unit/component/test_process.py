@@ -163,7 +163,28 @@ async def test_certificates_are_reloaded(tmp_path: Path) -> None:
     await asyncio.sleep(0.02)
     make("two")
     async with asyncio.timeout(10):
-        while await served() != "CN=two":  # noqa: ASYNC110
+        while await served() != "CN=two":
             await asyncio.sleep(0.02)
     task.cancel()
     server.close()
+
+
+async def test_a_hanging_event_loop_is_seen_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+    import urllib.error
+    import urllib.request
+
+    monkeypatch.setattr("component.health.PATIENCE", 0.1)
+    async with HealthServer(Health(), "127.0.0.1:0") as server:
+
+        def ask() -> int:
+            try:
+                return int(urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz", timeout=5).status)
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        assert await asyncio.to_thread(ask) == 200
+        asking = asyncio.get_running_loop().run_in_executor(None, ask)
+        await asyncio.sleep(0)
+        time.sleep(1)  # noqa: ASYNC251
+        assert await asking == 500
