@@ -14,6 +14,7 @@ from apiserver.admission.limit_ranger import LimitRanger
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.admission.pod_security import PodSecurity
+from apiserver.admission.pod_topology_labels import PodTopologyLabels
 from apiserver.admission.priority import Priority
 from apiserver.admission.resource_quota import ResourceQuotaAdmission
 from apiserver.admission.runtime_class import RuntimeClassAdmission
@@ -33,6 +34,7 @@ def plugins(registry: Registry) -> list[AdmissionPlugin]:
         NodeRestriction(),
         TaintNodesByCondition(),
         PodSecurity(),
+        PodTopologyLabels(),
         Priority(),
         DefaultTolerationSeconds(),
         DefaultStorageClass(),

@@ -86,7 +86,8 @@ def _assign(name: str, pod: Pod, binding: Binding) -> None:
     if binding.metadata.annotations:
         meta.annotations = {**(meta.annotations or {}), **binding.metadata.annotations}
     if binding.metadata.labels:
-        meta.labels = {**binding.metadata.labels, **(meta.labels or {})}
+        meta.labels = {**(meta.labels or {}), **binding.metadata.labels}
+    pod.status.nominated_node_name = None
     _scheduled(pod)
 
 
@@ -99,12 +100,12 @@ def _scheduled(pod: Pod) -> None:
     if condition.status != "True":
         condition.last_transition_time = api_time.now()
     condition.status, condition.reason, condition.message = "True", None, None
-    condition.observed_generation = pod.metadata.generation
     pod.status.conditions = conditions
 
 
 def _prepare(ctx: Context, new: Any, old: Any) -> None:
-    new.metadata.generation = (old.metadata.generation or 0) + 1
+    """Upstream's binding bypasses the strategy: the generation stays what it is."""
+    new.metadata.generation = old.metadata.generation
 
 
 _RULES = Rules(_prepare, lambda ctx, new, old: [])
