@@ -15,8 +15,11 @@ import yaml
 from api import errors
 
 _EXPANDED = 200_000  # nodes that aliases may add up to
+_DEPTH = 500  # levels; libyaml's binding recurses in C and would take the process down
+_INDENTED = re.compile(rb"^[ \t?:-]{%d}" % (_DEPTH // 2), re.MULTILINE)
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TOO_DEEP = "yaml: exceeded max depth of 500"
 _TAG = "tag:yaml.org,2002:"
 _INT = re.compile(r"^(?:[-+]?0b[0-1_]+|[-+]?0o?[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+)$")
 _FLOAT = re.compile(
@@ -74,11 +77,12 @@ def load(body: bytes) -> tuple[Any, list[str]]:
             value = msgspec.json.decode(body)
         except msgspec.MsgspecError:
             pass  # perhaps YAML's own notation
+        except RecursionError:
+            raise ValueError(_TOO_DEEP) from None
         else:
             return value, _repeated_in_json(body, value)
     try:
-        if b"*" in body and b"&" in body:
-            _check_aliases(body)
+        _check_size(body)
         loader = Loader(body)
         try:
             value = loader.get_single_data()
@@ -89,7 +93,7 @@ def load(body: bytes) -> tuple[Any, list[str]]:
     except yaml.YAMLError as error:
         raise ValueError(f"yaml: {error}") from None
     except (TypeError, RecursionError, msgspec.MsgspecError) as error:
-        raise ValueError(str(error) or "yaml: the document is nested too deeply") from None
+        raise ValueError(str(error) or _TOO_DEEP) from None
 
 
 def _repeated_in_json(body: bytes, value: Any) -> list[str]:
@@ -97,16 +101,24 @@ def _repeated_in_json(body: bytes, value: Any) -> list[str]:
         return []
     loader = Loader(body)
     try:
+        _check_size(body)
         loader.get_single_data()
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return []
     finally:
         loader.dispose()
     return loader.repeated
 
 
-def _check_aliases(body: bytes) -> None:
-    """Raises ValueError if the aliases of a document stand for too much."""
+def _check_size(body: bytes) -> None:
+    """Raises ValueError for a document that is nested too deeply, or whose aliases stand for too much.
+
+    Events come one by one, so that looking at them cannot hurt; nearly every document shows without that it is small.
+    """
+    aliases = b"*" in body and b"&" in body
+    brackets = body.count(b"[") + body.count(b"{")
+    if not aliases and brackets < _DEPTH // 2 and not _INDENTED.search(body):
+        return
     sizes: dict[str, int] = {}
     open_: list[tuple[str | None, int]] = []
     total = 0
@@ -124,6 +136,8 @@ def _check_aliases(body: bytes) -> None:
             total += 1
             if event.anchor:
                 sizes[event.anchor] = 1
+        if len(open_) > _DEPTH:
+            raise ValueError(_TOO_DEEP)
         if total > _EXPANDED and sizes:
             raise ValueError("yaml: document contains excessive aliasing")
 

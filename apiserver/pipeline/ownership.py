@@ -189,7 +189,10 @@ class Owners:
         live = self._plain(old)
         managed = entries.decode_or_nothing(old.metadata.managed_fields)
         now = api_time.now()
-        document, managed = self.manager.apply(live, applied, managed, manager, now, force=force, exists=exists)
+        try:
+            document, managed = self.manager.apply(live, applied, managed, manager, now, force=force, exists=exists)
+        except RecursionError:
+            raise errors.bad_request("the applied configuration is nested too deeply") from None
         new = self.endpoint.served(old) if document is live else codec.from_dict(self.endpoint.resource.type, document)
         stored = finish(self.endpoint, new)
         stored.metadata.managed_fields = entries.encode(managed)
@@ -263,7 +266,7 @@ def track_create(endpoint: Endpoint, ctx: Context, obj: Any) -> None:
         if ctx.field_manager:
             owners(endpoint, ctx).create(obj, ctx.field_manager)
             return
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         log.info("%s %s: fields are not tracked: %s", endpoint.resource.group_resource, ctx.name, error)
     obj.metadata.managed_fields = None
 
@@ -274,7 +277,7 @@ def track_update(endpoint: Endpoint, ctx: Context, new: Any, old: Any) -> None:
         if ctx.field_manager:
             owners(endpoint, ctx).update(new, old, ctx.field_manager)
             return
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         log.info("%s %s: fields are not tracked: %s", endpoint.resource.group_resource, ctx.name, error)
     new.metadata.managed_fields = old.metadata.managed_fields
 

@@ -75,6 +75,9 @@ async def test_yaml_is_applied_as_go_reads_it(rest: Rest) -> None:
         ("{", "error decoding YAML: yaml: "),
         ("[]", "error decoding YAML: error unmarshaling JSON: json: cannot unmarshal array into Go value of type"),
         ("kind: ConfigMap", "invalid object type: /, Kind=ConfigMap"),
+        ("- " * 50_000, "error decoding YAML: yaml: exceeded max depth"),
+        ("[" * 50_000, "error decoding YAML: yaml: exceeded max depth"),
+        ('{"a":' * 50_000, "error decoding YAML: yaml: exceeded max depth"),
         (BOMB, "error decoding YAML: yaml: document contains excessive aliasing"),
         (
             YAML.replace("plain: x", "plain: 1"),
@@ -89,6 +92,16 @@ async def test_what_cannot_be_applied(rest: Rest, body: str, message: str) -> No
     refused = await apply(rest, f"{CONFIGS}/a", body, "me", code=400)
     assert refused["reason"] == "BadRequest"
     assert message in refused["message"]
+
+
+async def test_yaml_that_is_nested_too_deeply_takes_nothing_down(rest: Rest) -> None:
+    refused = await rest.call("POST", CONFIGS, "a: " + "[" * 100_000, code=400, Content_Type="application/yaml")
+    assert refused["message"] == "error converting YAML to JSON: yaml: exceeded max depth of 500"
+    deep = '{"apiVersion":"apps/v1","kind":"ControllerRevision","metadata":{"name":"r"},"revision":1,"data":%s}'
+    path = "/apis/apps/v1/namespaces/default/controllerrevisions"
+    nested = deep % ('{"a":' * 600 + "1" + "}" * 600)
+    answer = await rest.call("PATCH", f"{path}/r?fieldManager=me", nested, Content_Type=APPLY)
+    assert answer.get("code", 200) < 500
 
 
 async def test_repeated_keys_are_refused_or_warned_about(rest: Rest) -> None:
