@@ -102,6 +102,7 @@ class Pods:
         if worker is None:
             self._added(pod)
         else:
+            self._services.statuses.observed(pod)
             worker.update(pod)
 
     def _deleted(self, pod: Pod) -> None:

@@ -42,6 +42,7 @@ class _Entry:
     wanted: dict[str, Any]
     sent: dict[str, Any] | None
     sending: bool = False
+    revision: int = 0  # of the API's object after what was sent last
     clean: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -55,6 +56,10 @@ def owned(status: PodStatus) -> dict[str, Any]:
     conditions = {c["type"]: c for c in values.get("conditions") or () if c["type"] in _CONDITION_ORDER}
     mine["conditions"] = [conditions[kind] for kind in _CONDITION_ORDER if kind in conditions]
     return mine
+
+
+def _readiness(values: dict[str, Any]) -> str | None:
+    return next((c["status"] for c in values["conditions"] if c["type"] == "Ready"), None)
 
 
 def patch_body(pod: Pod, wanted: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +150,17 @@ class StatusManager:
             entry.clean.clear()
             self._dirty.set()
 
+    def observed(self, pod: Pod) -> None:
+        """What the API server holds now. Whoever else declares the pod (not) ready is contradicted: it is the node
+        controller, which did not hear of this node for a while."""
+        entry = self._entries.get(podutil.uid(pod))
+        if entry is None or entry.sending or not entry.clean.is_set():
+            return
+        if int(pod.metadata.resource_version or 0) > entry.revision and _readiness(owned(pod.status)) != _readiness(
+            entry.wanted
+        ):
+            self.resend(podutil.uid(pod))
+
     async def _send(self, entries: list[_Entry]) -> None:
         delay = RETRY_INITIAL
         while entries:
@@ -155,6 +171,8 @@ class StatusManager:
                 if isinstance(outcome, errors.StatusError) and not self._final(entry, outcome):
                     again.append(entry)
                 else:
+                    if isinstance(outcome, Pod):
+                        entry.revision = int(outcome.metadata.resource_version or 0)
                     self._sent(entry, body)
             entries = [e for e in again if self._entries.get(podutil.uid(e.pod)) is e]
             if entries:
