@@ -21,6 +21,7 @@ from api.types.discovery_v1 import EndpointSlice
 from client.api import Api
 from client.informer import Informer
 from proxy import conntrack, nft
+from proxy.announce import Announcer
 from proxy.health_ports import HealthPorts
 from proxy.routes import Routes
 from proxy.rules import TABLE, Fragment, Network, base, merge, render, transaction
@@ -49,6 +50,8 @@ class Agent:
         self._slices.add_index("service", lambda s: ["/".join(_service_key(s))])
         self._routes = Routes(network.cluster_cidr)
         self._health_ports = HealthPorts()
+        self._announcer = Announcer()
+        self._balanced: dict[Key, frozenset[str]] = {}  # load balancer addresses that this node serves
         self._applied: dict[Key, Fragment] = {}
         self._ports: dict[Key, list[ServicePort]] = {}
         self._applied_nodes: frozenset[str] = frozenset()
@@ -156,6 +159,21 @@ class Agent:
             number = service.spec.health_check_node_port or 0 if service else 0
             local = sum(e.local for e in {e for p in ports[key] for e in p.cluster})
             await self._health_ports.set(key, number, local)
+        await self._announce(ports)
+
+    async def _announce(self, changed: dict[Key, list[ServicePort]]) -> None:
+        for key, ports in changed.items():
+            addresses = {ip for p in ports if p.external or not p.external_local for ip in p.load_balancer_ips}
+            if addresses:
+                self._balanced[key] = frozenset(addresses)
+            else:
+                self._balanced.pop(key, None)
+        wanted = {ip for addresses in self._balanced.values() for ip in addresses}
+        again = {ip for key in changed for ip in self._balanced.get(key, ())}
+        try:
+            await self._announcer.sync(wanted, refresh=again)
+        except OSError as error:
+            log.error("cannot answer for load balancer addresses: %s", error)
 
     def _resolve(self, key: Key) -> list[ServicePort]:
         service = self._services.get(*key)
