@@ -152,7 +152,12 @@ def _merge_list(original: list[Any], patch: list[Any], rules: Merge, node: Node 
         return [_added(item) for item in patch]
     if not patch:
         return original
-    if not all(isinstance(item, dict) for item in (*original, *patch)):
+    kinds = {type(item) for item in (*original, *patch)}
+    if list in kinds:
+        raise ValueError("lists of lists are not supported")
+    if dict in kinds and len(kinds) > 1:
+        raise ValueError("list element types are not identical")
+    if dict not in kinds:
         merged = list(dict.fromkeys([*original, *patch]))
         return _ordered(merged, patch, original, "")
     return _merge_list_of_maps(original, patch, rules.merge_key, node.element if node else None)

@@ -153,3 +153,11 @@ def test_strategic_merge_keys_of_other_kinds() -> None:
     ]
     with pytest.raises(StatusError, match="unable to find api field"):
         strategic_merge({"spec": {"foo": {}}}, {"spec": {"foo": {"a": 1}}}, Service)
+
+
+def test_strategic_lists_have_items_of_one_kind() -> None:
+    doc = pod(container("a", ports=[{"containerPort": 80}]))
+    with pytest.raises(StatusError, match="lists of lists are not supported"):
+        strategic_merge(doc, pod(container("a", ports=[[]])), Pod)
+    with pytest.raises(StatusError, match="list element types are not identical"):
+        strategic_merge(doc, pod(container("a", ports=[1])), Pod)
