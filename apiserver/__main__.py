@@ -21,6 +21,7 @@ from apiserver.resources import strategies
 from apiserver.security import Security, SecurityOptions, secure
 from apiserver.server import Faces, Server, serve
 from apiserver.store.compaction import compact_forever
+from apiserver.store.encrypted import EncryptedStore
 from apiserver.store.etcd import EtcdStore, EtcdTLS
 from component import tls
 from component.process import Process, main
@@ -41,7 +42,8 @@ async def run(process: Process) -> None:
     )
     ready = {"is": "starting"}
     process.ready_check("apiserver", lambda: ready["is"])
-    store = _store(options)
+    etcd = _store(options)
+    store = EncryptedStore(etcd, options.encryption_provider_config) if options.encryption_provider_config else etcd
     kubelets = _kubelets(options)
     first, last = (int(part) for part in options.service_node_port_range.split("-"))
     service_range = options.service_cluster_ip_range
@@ -68,8 +70,10 @@ async def run(process: Process) -> None:
                 group.create_task(tls.keep_fresh(context, files))
                 group.create_task(service(server.registry).run())
                 group.create_task(repair(server.registry).run())
+                if isinstance(store, EncryptedStore):
+                    group.create_task(store.keep_fresh())
                 if options.etcd_compaction_interval:
-                    group.create_task(compact_forever(store, options.etcd_compaction_interval))
+                    group.create_task(compact_forever(etcd, options.etcd_compaction_interval))
                 try:
                     await asyncio.Event().wait()
                 finally:

@@ -33,5 +33,6 @@ OPTIONS: list[click.Option] = [
     option("--service-node-port-range", default="30000-32767", help="range of node ports"),
     option("--authorization-mode", default="Node,RBAC", help="authorizers in order"),
     option("--token-auth-file", default="", help="CSV file of static tokens"),
+    option("--encryption-provider-config", default="", help="file that says how resources are encrypted in etcd"),
     option("--shutdown-delay-duration", default=0.0, type=float, help="seconds /readyz fails before connections end"),
 ]

@@ -123,7 +123,7 @@ async def _attempt(
                 await endpoint.strategy.after_delete(ctx, new)
                 return Record(current.key, value, revision)
             return Record(current.key, value, current.revision)
-        if value == current.value:
+        if value == current.value and not endpoint.store.outdated(current.key):
             return current
         if ctx.dry_run:
             if rules.allocates:

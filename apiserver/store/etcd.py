@@ -269,6 +269,9 @@ class EtcdStore:
         for endpoint in self._endpoints:
             await endpoint.channel.close(None)
 
+    def outdated(self, key: str) -> bool:
+        return False
+
     async def _lease(self, ttl: int) -> int:
         now = time.monotonic()
         lease, until = self._leases.get(ttl, (0, 0.0))

@@ -98,6 +98,9 @@ class MemoryStore:
             timer.cancel()
         self._timers.clear()
 
+    def outdated(self, key: str) -> bool:
+        return False
+
     def _at(self, key: str, revision: int) -> Record | None:
         versions = self._versions.get(key)
         if not versions:
