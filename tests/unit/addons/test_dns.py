@@ -1,4 +1,4 @@
-"""Cluster DNS as a pod's resolver sees it: real packets to a real server on loopback, over a cluster given in memory."""
+"""Cluster DNS as a pod sees it: real packets to a real server on loopback, over a cluster given in memory."""
 
 from __future__ import annotations
 
