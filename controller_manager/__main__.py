@@ -42,6 +42,7 @@ def settings(process: Process) -> Settings:
         hpa_cpu_initialization_period=options.horizontal_pod_autoscaler_cpu_initialization_period,
         hpa_initial_readiness_delay=options.horizontal_pod_autoscaler_initial_readiness_delay,
         local_volume_root=options.local_volume_root,
+        local_volume_image=options.local_volume_image,
         load_balancer_pool=options.load_balancer_pool,
     )
 
@@ -108,6 +109,11 @@ def parameters() -> list[click.Option]:
         ),
         option(
             "--local-volume-root", default="/var/lib/kubelet/local-volumes", help="where nodes keep provisioned volumes"
+        ),
+        option(
+            "--local-volume-image",
+            default="localhost:5000/pykube/toolbox:latest",
+            help="image with a shell, in which their directories are removed and copied",
         ),
         option("--load-balancer-pool", default="", help="addresses for Services of type LoadBalancer, as CIDRs"),
     ]

@@ -44,6 +44,7 @@ class Settings:
     hpa_cpu_initialization_period: float = 300.0
     hpa_initial_readiness_delay: float = 30.0
     local_volume_root: str = "/var/lib/kubelet/local-volumes"
+    local_volume_image: str = ""
     load_balancer_pool: str = ""
 
 

@@ -161,6 +161,14 @@ class Volumes:
             found.append(volume)
         return sorted(found, key=capacity)
 
+    def source_of(self, claim: PersistentVolumeClaim) -> PersistentVolume | None:
+        """The volume that the claim's own is to be a copy of."""
+        source = claim.spec.data_source or claim.spec.data_source_ref
+        if source is None or source.kind != "PersistentVolumeClaim":
+            return None
+        original = self._claims.get(claim.metadata.namespace or "", source.name)
+        return self._volumes.get("", original.spec.volume_name) if original and original.spec.volume_name else None
+
     @staticmethod
     def can_be_made(storage_class: StorageClass) -> bool:
         return bool(storage_class.provisioner) and storage_class.provisioner != NO_PROVISIONER

@@ -23,8 +23,8 @@ from client.controller import Controller
 from client.store import Key, key_of
 from controller_manager import pods as pod_facts
 from controller_manager.context import Context
+from controller_manager.storage import local_directories, matching
 from controller_manager.storage import local_provisioner as local
-from controller_manager.storage import matching
 from controller_manager.storage.claims_of_pods import INDEX, claims_of
 
 _STATIC = "kubernetes.io/no-provisioner"
@@ -40,6 +40,9 @@ class PersistentVolumeBinder:
         self._classes = context.informers.informer(StorageClass)
         self._pods = context.informers.informer(Pod)
         self._nodes = context.informers.informer(Node)
+        self._directories = local_directories.LocalDirectories(
+            context.api, self._pods, self._nodes, root=self._root, image=context.settings.local_volume_image
+        )
         self._fresh: dict[str, Any] = {}  # by uid: what we wrote and the informer has not shown yet
         self.claims: Controller[Key] = Controller("claims", self.sync_claim, workers=1)
         self.volumes: Controller[Key] = Controller("volumes", self.sync_volume, workers=1)
@@ -82,6 +85,11 @@ class PersistentVolumeBinder:
                 self.claims.enqueue(key_of(claim))
 
     def _pod_seen(self, pod: Pod) -> None:
+        task = (pod.metadata.labels or {}).get(local_directories.LABEL)
+        if task and pod.metadata.namespace == local_directories.NAMESPACE:
+            self.volumes.enqueue(("", task))
+            self._wake_unbound()
+            return
         for key in claims_of(pod):
             claim = self._claims.get(*key)
             if claim is not None and not claim.spec.volume_name:
@@ -230,8 +238,10 @@ class PersistentVolumeBinder:
             return
         try:
             volume = local.volume_for(claim, storage_class, node, self._root)
+            if (claim.spec.data_source or claim.spec.data_source_ref) and not await self._copied(claim, volume):
+                return
             made = await self._api.create(volume)
-        except (errors.StatusError, local.Impossible) as error:
+        except (errors.StatusError, local.Impossible, local_directories.TaskFailed) as error:
             if isinstance(error, errors.StatusError) and errors.is_already_exists(error):
                 return
             message = f'failed to provision volume with StorageClass "{storage_class.metadata.name}": {error}'
@@ -243,6 +253,24 @@ class PersistentVolumeBinder:
         message = f"Successfully provisioned volume {made.metadata.name} using {provisioner}"
         self._recorder.event(claim, "Normal", "ProvisioningSucceeded", message)
         await self._bind(made, claim)
+
+    async def _copied(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> bool:
+        """Whether the new volume holds what the claim's source does. Raises Impossible, TaskFailed."""
+        asked = claim.spec.data_source or claim.spec.data_source_ref
+        assert asked is not None
+        if asked.kind != "PersistentVolumeClaim":
+            raise local.Impossible(f"a directory cannot be made from a {asked.kind}")
+        source = self._claims.get(claim.metadata.namespace or "", asked.name)
+        if source is None:
+            raise local.Impossible(f'persistentvolumeclaim "{asked.name}" not found')
+        held = self._volume(source.spec.volume_name or "") if source.spec.volume_name else None
+        if held is None or matching.annotation(held, matching.PROVISIONED_BY) != local.PROVISIONER:
+            raise local.Impossible(f'claim "{asked.name}" has no volume of {local.PROVISIONER} yet')
+        if matching.requested(claim) < matching.capacity(held):
+            raise local.Impossible(f'the clone of "{asked.name}" must not be smaller than it')
+        if matching.annotation(held, matching.SELECTED_NODE) != matching.annotation(volume, matching.SELECTED_NODE):
+            raise local.Impossible(f'the volume of "{asked.name}" is on another node')
+        return await self._directories.copied(held, volume)
 
     # -- binding ----------------------------------------------------------------------------------------------------
 
@@ -377,7 +405,12 @@ class PersistentVolumeBinder:
             if matching.annotation(volume, matching.PROVISIONED_BY) != local.PROVISIONER:
                 return  # whoever made it deletes it
             try:
+                if not await self._directories.removed(volume):
+                    return
                 await self._api.delete(PersistentVolume, volume.metadata.name or "", uid=volume.metadata.uid)
+            except local_directories.TaskFailed as error:
+                self._recorder.event(volume, "Warning", "VolumeFailedDelete", str(error))
+                raise
             except errors.StatusError as error:
                 if not errors.is_not_found(error):
                     raise

@@ -84,6 +84,9 @@ class VolumeBinding(Plugin):
                 if selected:
                     column = table.label(NAME_FIELD)
                     possible &= column.codes == column.values.get(selected, -1)
+                source = self._volumes.source_of(claim)
+                if source is not None:
+                    possible &= _reachable(table, source)  # a copy is made where the original lives
                 unserved &= ~possible
             served &= ~unserved
             taken.append(volumes)

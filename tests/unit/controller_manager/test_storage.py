@@ -16,6 +16,7 @@ from api.types.core_v1 import (
     PersistentVolumeClaimVolumeSource,
     PersistentVolumeSpec,
     Pod,
+    TypedLocalObjectReference,
     Volume,
     VolumeResourceRequirements,
 )
@@ -175,6 +176,44 @@ async def test_a_directory_is_provisioned_where_the_first_pod_is() -> None:
         await harness.settle()
         going = api.one(PersistentVolume, name)
         assert going is not None and going.metadata.deletion_timestamp
+
+
+def tasks(api: FakeApi) -> dict[str, Pod]:
+    return {p.metadata.name or "": p for p in api.objects(Pod) if p.metadata.namespace == "kube-system"}
+
+
+async def end(api: FakeApi, task: Pod, phase: str) -> None:
+    name, patch = task.metadata.name or "", {"status": {"phase": phase}}
+    await api.patch(Pod, name, patch, namespace="kube-system", subresource="status")
+
+
+async def test_a_directory_goes_before_its_volume_and_is_copied_before_its_clone() -> None:
+    node = Node(metadata=ObjectMeta(name="n1", labels={"kubernetes.io/hostname": "n1"}))
+    api = FakeApi(local_class(), node, claim(storage_class_name=None), user())
+    async with running(api, PersistentVolumeBinder, local_volume_image="tools") as harness:
+        name = bound(api)[1] or ""
+        source = TypedLocalObjectReference(kind="PersistentVolumeClaim", name="data")
+        api.add(claim("copy", storage_class_name="local", data_source=source))
+        api.add(user("q", "copy"))
+        await harness.settle()
+        assert bound(api, "copy")[0] == "Pending"
+        (copying,) = tasks(api).values()
+        assert copying.spec.node_name == "n1"
+        assert f"cp -a /volumes/{name}_default_data " in (copying.spec.containers[0].command or [])[-1]
+        await end(api, copying, "Succeeded")
+        await harness.settle()
+        assert bound(api, "copy")[0] == "Bound"
+        assert not tasks(api)
+        await api.delete(PersistentVolumeClaim, "data", namespace="default")
+        await harness.settle()
+        assert get(api, name).status.phase == "Released"
+        assert not get(api, name).metadata.deletion_timestamp
+        (removing,) = tasks(api).values()
+        assert removing.spec.containers[0].command == ["rm", "-rf", f"/volumes/{name}_default_data"]
+        await end(api, removing, "Succeeded")
+        await harness.settle()
+        assert get(api, name).metadata.deletion_timestamp
+        assert not tasks(api)
 
 
 async def test_other_provisioners_are_waited_for() -> None:
