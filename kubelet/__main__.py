@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import socket
 from pathlib import Path
 
 from api.types.core_v1 import Taint
 from client.api import Api
 from client.transport import TLS
-from component import Process, client_options, main, option
+from component import DURATION, Process, client_options, main, option
 from component.tls import Files
 from kubelet.agent import Kubelet
 from kubelet.config import Config
 from kubelet.runtime.docker import DockerRuntime
 from kubelet.server.service import NodeService, serve
 from kubelet.server.summary import Summary
+from kubelet.shutdown import Shutdown
+from kubelet.volume_stats import VolumeStats
 
 
 def pairs(text: str, separator: str = ",") -> dict[str, str]:
@@ -73,6 +77,8 @@ async def run(process: Process) -> None:
         eviction_hard=thresholds(o.eviction_hard),
         image_gc_high_threshold=o.image_gc_high_threshold,
         image_gc_low_threshold=o.image_gc_low_threshold,
+        shutdown_grace_period=o.shutdown_grace_period,
+        shutdown_grace_period_critical_pods=o.shutdown_grace_period_critical_pods,
     )
     config.root_dir.mkdir(parents=True, exist_ok=True)
     runtime = DockerRuntime(
@@ -92,10 +98,19 @@ async def run(process: Process) -> None:
             node_name=config.node_name,
             root_dir=config.root_dir,
             image_dir=_image_dir(),
+            volumes=VolumeStats(kubelet.pods.by_uid, kubelet.services.volumes.paths),
         )
         service = NodeService(runtime, kubelet.pods, summary)
         process.ready_check("pods", kubelet.not_ready)
-        await kubelet.run([runtime.run, lambda: serve(service, address=f"0.0.0.0:{config.grpc_port}", files=files)])
+        shutdown = Shutdown(config, kubelet.pods, kubelet.state, kubelet.services.statuses, kubelet.node.touch)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGPWR, shutdown.requested.set)
+        await kubelet.run(
+            [
+                runtime.run,
+                shutdown.run,
+                lambda: serve(service, address=f"0.0.0.0:{config.grpc_port}", files=files),
+            ]
+        )
 
 
 def _image_dir() -> Path:
@@ -138,6 +153,18 @@ OPTIONS = [
         default=85,
         type=int,
         help="percent of the image file system in use from which on unused images are removed; 100: never",
+    ),
+    option(
+        "--shutdown-grace-period",
+        default="0s",
+        type=DURATION,
+        help="how long the node's shutdown (SIGPWR) waits for pods, critical ones included; 0s: not at all",
+    ),
+    option(
+        "--shutdown-grace-period-critical-pods",
+        default="0s",
+        type=DURATION,
+        help="how much of that is for critical pods, which end last",
     ),
     option(
         "--image-gc-low-threshold",

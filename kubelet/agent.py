@@ -38,9 +38,11 @@ from kubelet.status_manager import StatusManager
 from kubelet.tokens import Tokens
 from kubelet.volumes.base import VolumeKind
 from kubelet.volumes.config_map import ConfigMapVolume
+from kubelet.volumes.csi import CSIVolume
 from kubelet.volumes.downward_api import DownwardAPI
 from kubelet.volumes.empty_dir import EmptyDir
 from kubelet.volumes.host_path import HostPath
+from kubelet.volumes.image import ImageVolumes
 from kubelet.volumes.manager import VolumeManager
 from kubelet.volumes.nfs import NFS
 from kubelet.volumes.persistent import PersistentVolumeClaimVolume
@@ -116,6 +118,7 @@ class Kubelet:
         environment = Environment(
             self.objects, lambda: self._services_informer.list(), self.node.allocatable, self._skipped_keys
         )
+        images = Images(self._runtime, self.objects, self.recorder)
         return Services(
             config=self.config,
             api=self._api,
@@ -123,10 +126,11 @@ class Kubelet:
             layout=layout,
             recorder=self.recorder,
             statuses=StatusManager(self._api),
-            images=Images(self._runtime, self.objects, self.recorder),
+            images=images,
             objects=self.objects,
             tokens=tokens,
             volumes=VolumeManager(layout, self._volume_kinds(tokens), self.recorder),
+            image_volumes=ImageVolumes(self._runtime, images, layout),
             prober=Prober(self._runtime, self.recorder),
             containers=ContainerFactory(self.config, layout, environment, lambda: self.node.machine.memory),
             allocatable=self.node.allocatable,
@@ -143,6 +147,7 @@ class Kubelet:
             HostPath(),
             PersistentVolumeClaimVolume(self._api),
             NFS(),
+            CSIVolume(),
         )
 
     def _objects_changed(self, uids: Iterable[str]) -> None:

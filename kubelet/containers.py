@@ -71,7 +71,7 @@ class ContainerFactory:
         target_container_id: str = "",
     ) -> cri.ContainerConfig:
         """Raises ConfigError in upstream's words; StatusError if the API server can't be asked."""
-        env = await self._environment.make(pod, container, place.addresses)
+        env = await self._environment.make(pod, container, place.addresses, place.volumes)
         variables = dict(env)
         lifecycle = container.lifecycle
         log_file = self._layout.new_termination_log(podutil.uid(pod), container.name)
@@ -176,7 +176,7 @@ class ContainerFactory:
 
 def _read_only_volume(volume: Volume) -> bool:
     claim, nfs = volume.persistent_volume_claim, volume.nfs
-    return bool((claim and claim.read_only) or (nfs and nfs.read_only))
+    return volume.image is not None or bool((claim and claim.read_only) or (nfs and nfs.read_only))
 
 
 def pre_stop_of(run: cri.ContainerStatus) -> LifecycleHandler | None:

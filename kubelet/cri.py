@@ -11,6 +11,7 @@ import asyncio
 import enum
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 
@@ -154,6 +155,13 @@ class SandboxStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LinuxUser:
+    uid: int
+    gid: int
+    supplemental_groups: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerStatus:
     id: str  # as shown in containerStatuses: without the "docker://" prefix
     sandbox_id: str
@@ -171,6 +179,7 @@ class ContainerStatus:
     image_id: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    user: LinuxUser | None = None  # of the first process, once it was seen running
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +332,10 @@ class Runtime(Protocol):
         ...
 
     async def remove_image(self, image_id: str) -> None: ...
+    async def mount_image(self, image_id: str, target: Path) -> None:
+        """The image's files at `target`, read-only, with the image's id as the mount's source; whoever asked unmounts
+        it. Idempotent."""
+        ...
 
     # -- statistics -----------------------------------------------------------------------------------------------
     async def pod_stats(self) -> dict[str, dict[str, object]]:

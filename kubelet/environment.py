@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from api import errors
 from api.quantity import Quantity
-from api.types.core_v1 import EnvVarSource, Pod, Service
-from kubelet import downward, podutil
+from api.types.core_v1 import EnvVarSource, FileKeySelector, Pod, Service
+from kubelet import downward, env_file, podutil
 from kubelet.downward import Addresses
 from kubelet.expansion import expand_env
 from kubelet.objects import Objects
@@ -85,8 +86,11 @@ class Environment:
         self._allocatable = allocatable
         self._on_skipped = on_skipped
 
-    async def make(self, pod: Pod, container: AnyContainer, addresses: Addresses) -> list[tuple[str, str]]:
-        """Raises ConfigError; StatusError if the API server can't be asked."""
+    async def make(
+        self, pod: Pod, container: AnyContainer, addresses: Addresses, volumes: Mapping[str, Path] | None = None
+    ) -> list[tuple[str, str]]:
+        """`volumes`: where volumes are, for `fileKeyRef`. Raises ConfigError; StatusError if the API server can't be
+        asked."""
         service_env = service_variables(relevant_services(pod, self._services()))
         env: dict[str, str] = {}
         for source in container.env_from or ():
@@ -108,7 +112,11 @@ class Environment:
                 if _valid(prefix + data_key):
                     env[prefix + data_key] = value
         for variable in container.env or ():
-            if variable.value_from:
+            if variable.value_from and variable.value_from.file_key_ref:
+                value_or_none = _from_file(variable.value_from.file_key_ref, volumes or {})
+                if value_or_none is not None:
+                    env[variable.name] = value_or_none
+            elif variable.value_from:
                 value_or_none = await self._from(pod, container, variable.value_from, addresses)
                 if value_or_none is not None:
                     env[variable.name] = value_or_none
@@ -163,6 +171,13 @@ class Environment:
                 return None
             raise ConfigError(error.message) from None
         return {key: base64.b64decode(value).decode("utf-8", "surrogateescape") for key, value in data.items()}
+
+
+def _from_file(source: FileKeySelector, volumes: Mapping[str, Path]) -> str | None:
+    try:
+        return env_file.variable(source, volumes)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _valid(name: str) -> bool:

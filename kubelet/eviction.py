@@ -150,7 +150,10 @@ class Eviction:
         if resource == "pids":
             return int((stats.get("process_stats") or {}).get("process_count", 0))
         used, inodes = disk_usage(str(self._layout.volumes(worker.uid)))
-        return inodes if resource == "inodes" else used
+        containers = stats.get("ephemeral-storage") or {}
+        if resource == "inodes":
+            return inodes + int(containers.get("inodesUsed", 0))
+        return used + int(containers.get("usedBytes", 0))
 
     def _end(self, worker: PodWorker, message: str) -> None:
         self._recorder.event(worker.pod, "Warning", EVICTED, message)
@@ -160,17 +163,21 @@ class Eviction:
 
     async def _enforce_local_limits(self) -> bool:
         """Was a pod ended?"""
+        workers = [w for w in self._pods.workers() if w.verdict is None and not w.ended.is_set()]
+        limited = [w for w in workers if _limits_storage(w.pod)]
+        if not limited:
+            return False
         ended = False
-        for worker in self._pods.workers():
-            if worker.verdict is not None or worker.ended.is_set() or not _limits_storage(worker.pod):
-                continue
-            if message := await asyncio.to_thread(self._over_limit, worker.pod):
+        stats: Mapping[str, Mapping[str, Any]] = await self._runtime.pod_stats()
+        for worker in limited:
+            if message := await asyncio.to_thread(self._over_limit, worker.pod, stats.get(worker.uid) or {}):
                 self._end(worker, message)
                 ended = True
         return ended
 
-    def _over_limit(self, pod: Pod) -> str:
-        uid, total = podutil.uid(pod), 0
+    def _over_limit(self, pod: Pod, stats: Mapping[str, Any]) -> str:
+        """Upstream's message for the first limit that the pod's volumes, the pod, or one container exceeds."""
+        uid, total = podutil.uid(pod), int((stats.get("ephemeral-storage") or {}).get("usedBytes", 0))
         for volume in pod.spec.volumes or ():
             if volume.empty_dir is None or (volume.empty_dir.medium or "") != "":
                 continue
@@ -182,6 +189,13 @@ class Eviction:
         bound = pod_resources.pod_limits(pod).get("ephemeral-storage")
         if bound is not None and total > bound.value:
             return f"Pod ephemeral local storage usage exceeds the total limit of containers {bound}. "
+        by_name = {c["name"]: c for c in stats.get("containers") or ()}
+        for container in pod.spec.containers:
+            own = (container.resources.limits or {}).get("ephemeral-storage")
+            found = by_name.get(container.name) or {}
+            used = sum(int((found.get(part) or {}).get("usedBytes", 0)) for part in ("rootfs", "logs"))
+            if own is not None and used > Quantity(own).value:
+                return f'Container {container.name} exceeded its local ephemeral storage limit "{Quantity(own)}". '
         return ""
 
     # -- pods that come -------------------------------------------------------------------------------------------

@@ -120,36 +120,40 @@ class Images:
 
     async def ensure(self, pod: Pod, container: AnyContainer) -> ImageStatus:
         """The image, ready to run. Raises ImageError with upstream's reason; the caller tries again later."""
-        events = podutil.container_reference(pod, container.name)
+        return await self.ensure_named(pod, container.image or "", container.image_pull_policy, container.name)
+
+    async def ensure_named(self, pod: Pod, name: str, policy: str | None, container: str) -> ImageStatus:
+        """As `ensure`, for an image that this container of the pod needs besides its own."""
+        events = podutil.container_reference(pod, container)
 
         def warn(reason: str, message: str) -> None:
             self._recorder.event(events, "Warning", reason, message)
 
         try:
-            image = normalize(container.image or "")
+            image = normalize(name)
         except ImageError as error:
             warn("InspectFailed", str(error))
             raise
-        policy = container.image_pull_policy or default_policy(container.image or "")
+        policy = policy or default_policy(name)
         present = None if policy == "Always" else await self._runtime.image(image)
         if present is not None:
             self._recorder.event(
                 events,
                 "Normal",
                 "Pulled",
-                f'Container image "{container.image}" already present on machine and can be accessed by the pod',
+                f'Container image "{name}" already present on machine and can be accessed by the pod',
             )
             return present
         if policy == "Never":
-            message = f'Container image "{container.image}" is not present with pull policy of Never'
+            message = f'Container image "{name}" is not present with pull policy of Never'
             warn("ErrImageNeverPull", message)
             raise ImageError("ErrImageNeverPull", message)
         key = f"{podutil.uid(pod)}_{image}"
         if self._backoff.remaining(key) > 0:
-            message = f'Back-off pulling image "{container.image}"'
+            message = f'Back-off pulling image "{name}"'
             self._recorder.event(events, "Normal", "BackOff", message)
             raise ImageError("ImagePullBackOff", f"{message}: {self._failures[key]}")
-        self._recorder.event(events, "Normal", "Pulling", f'Pulling image "{container.image}"')
+        self._recorder.event(events, "Normal", "Pulling", f'Pulling image "{name}"')
         started = self._clock()
         try:
             pulled, took = await self._pull(image, await self._credentials(pod, image))
@@ -157,7 +161,7 @@ class Images:
             self._backoff.next(key)
             reason = error.reason if error.reason in _OWN_REASONS else "ErrImagePull"
             self._failures[key] = f"{reason}: {error}"
-            warn("Failed", f'Failed to pull image "{container.image}": {error}')
+            warn("Failed", f'Failed to pull image "{name}": {error}')
             raise ImageError(reason, str(error)) from None
         self._backoff.reset(key)
         self._failures.pop(key, None)
@@ -166,7 +170,7 @@ class Images:
             events,
             "Normal",
             "Pulled",
-            f'Successfully pulled image "{container.image}" in {_seconds(took)} '
+            f'Successfully pulled image "{name}" in {_seconds(took)} '
             f"({_seconds(waited)} including waiting). Image size: {pulled.size} bytes.",
         )
         return pulled
@@ -177,10 +181,10 @@ class Images:
             del self._failures[key]
             self._backoff.reset(key)
 
-    def retry_after(self, pod: Pod, container: AnyContainer) -> float:
+    def retry_after(self, pod: Pod, image: str) -> float:
         """Seconds until another pull is worth trying."""
         try:
-            return self._backoff.remaining(f"{podutil.uid(pod)}_{normalize(container.image or '')}")
+            return self._backoff.remaining(f"{podutil.uid(pod)}_{normalize(image)}")
         except ImageError:
             return PULL_BACKOFF_INITIAL
 

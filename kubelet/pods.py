@@ -61,6 +61,10 @@ class Pods:
     def get(self, uid: str) -> PodWorker | None:
         return self._workers.get(uid)
 
+    def by_uid(self, uid: str) -> Pod | None:
+        worker = self._workers.get(uid)
+        return worker.pod if worker else None
+
     def pod(self, namespace: str, name: str, uid: str) -> Pod | None:
         """The pod of this name with its newest status; of several (one may still be ending) the one of this UID, or
         the newest if `uid` is "" or a mirror pod's."""

@@ -20,6 +20,7 @@ from kubelet.objects import Objects
 from kubelet.probes.prober import Prober
 from kubelet.status_manager import StatusManager
 from kubelet.tokens import Tokens
+from kubelet.volumes.image import ImageVolumes
 from kubelet.volumes.manager import VolumeManager
 
 CRASH_INITIAL, CRASH_MAXIMUM = 10.0, 300.0  # seconds between restarts of a container that keeps ending
@@ -37,6 +38,7 @@ class Services:
     objects: Objects
     tokens: Tokens
     volumes: VolumeManager
+    image_volumes: ImageVolumes
     prober: Prober
     containers: ContainerFactory
     allocatable: Callable[[], Mapping[str, Quantity]]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api import errors
@@ -14,6 +16,7 @@ from kubelet.node import network_problem
 from kubelet.podutil import AnyContainer
 from kubelet.sandbox import sandbox_config
 from kubelet.view import active_sandbox, runs
+from kubelet.volumes.image import ImageVolumes
 
 if TYPE_CHECKING:
     from kubelet.pod_worker import PodWorker
@@ -72,6 +75,7 @@ class Starter:
         pod = worker.pod
         try:
             image = await services.images.ensure(pod, container)
+            image_volumes = await services.image_volumes.mount(pod, container)
         except cri.ImageError as error:
             reference = podutil.container_reference(pod, container.name)
             services.recorder.event(reference, "Warning", "Failed", f"Error: {error.reason}")
@@ -85,7 +89,7 @@ class Starter:
         sandbox = self._present_sandbox()
         if sandbox is None:
             raise StartFailure("", "", 0.0)  # gone again meanwhile: look anew
-        await self._run(container, last, image, sandbox)
+        await self._run(container, last, image, sandbox, image_volumes)
 
     def _present_sandbox(self) -> cri.SandboxStatus | None:
         known = active_sandbox(self._worker.snapshot)
@@ -96,7 +100,11 @@ class Starter:
     def _image_retry(self, container: AnyContainer, error: cri.ImageError) -> float:
         if error.reason in ("ErrImageNeverPull", "InvalidImageName"):
             return RETRY
-        left = self._services.images.retry_after(self._worker.pod, container)
+        needed = [
+            container.image,
+            *(v.image.reference for v in ImageVolumes.of(self._worker.pod, container) if v.image),
+        ]
+        left = max(self._services.images.retry_after(self._worker.pod, name) for name in needed if name)
         return left if error.reason == "ImagePullBackOff" else min(SHOWN_ERROR, left)
 
     async def _run(
@@ -105,6 +113,7 @@ class Starter:
         last: cri.ContainerStatus | None,
         image: cri.ImageStatus,
         sandbox: cri.SandboxStatus,
+        image_volumes: Mapping[str, Path],
     ) -> None:
         worker, services, pod = self._worker, self._services, self._worker.pod
         reference = podutil.container_reference(pod, container.name)
@@ -123,7 +132,7 @@ class Starter:
                 container,
                 attempt=worker.next_attempt(container),
                 image=image,
-                place=Place(sandbox, addresses, services.volumes.paths(worker.uid)),
+                place=Place(sandbox, addresses, {**services.volumes.paths(worker.uid), **image_volumes}),
                 target_container_id=self._target(container),
             )
         except (ConfigError, OSError) as error:

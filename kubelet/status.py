@@ -17,7 +17,9 @@ from api.types.core_v1 import (
     ContainerStateTerminated,
     ContainerStateWaiting,
     ContainerStatus,
+    ContainerUser,
     HostIP,
+    LinuxContainerUser,
     Pod,
     PodIP,
     PodStatus,
@@ -107,6 +109,11 @@ def _status(pod: Pod, container: AnyContainer, view: View, old: ContainerStatus 
         started=False,
         volume_mounts=_mount_statuses(container),
     )
+    if newest.user is not None and newest.state is cri.State.RUNNING:
+        user = newest.user
+        status.user = ContainerUser(
+            linux=LinuxContainerUser(uid=user.uid, gid=user.gid, supplemental_groups=list(user.supplemental_groups))
+        )
     if len(known) > 1:
         status.last_state = ContainerState(terminated=_terminated(known[1], view))
     elif old and old.restart_count in (newest.attempt, newest.attempt - 1):

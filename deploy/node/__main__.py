@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from api import duration
 from deploy.node import prepare
 from deploy.node.relay import TcpRelay, relay_dns
 from deploy.node.supervisor import Program
@@ -58,6 +59,7 @@ class Settings:
     pki: Path
     sandbox_image: str
     labels: str
+    shutdown_grace: float  # seconds that pods get for an orderly end; 0: they are stopped and come back with the node
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -69,6 +71,7 @@ class Settings:
             pki=Path(environment.get("PYKUBE_PKI", "/etc/pykube/pki")),
             sandbox_image=environment.get("PYKUBE_SANDBOX_IMAGE", "localhost:5000/pykube/pause:1.0"),
             labels=environment.get("PYKUBE_NODE_LABELS", ""),
+            shutdown_grace=float(duration.parse(environment.get("PYKUBE_SHUTDOWN_GRACE_PERIOD", "0s"))),
         )
 
 
@@ -188,7 +191,10 @@ async def serve(settings: Settings, resolver: str | None) -> None:
             group.create_task(program.run(), name=program.name)
         await down.wait()
         log.info("shutting down")
-        await agents[0].stop(PROGRAM_GRACE)
+        if settings.shutdown_grace:
+            await agents[0].stop(settings.shutdown_grace + PROGRAM_GRACE, signal.SIGPWR)
+        else:
+            await agents[0].stop(PROGRAM_GRACE)
         try:
             async with asyncio.timeout(POD_GRACE + 5):
                 await stop_containers()

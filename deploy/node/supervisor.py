@@ -50,14 +50,14 @@ class Program:
                 async with asyncio.timeout(delay):
                     await self._stopping.wait()
 
-    async def stop(self, grace: float) -> None:
-        """Asks the program to end, and ends it after `grace` seconds."""
+    async def stop(self, grace: float, by: signal.Signals = signal.SIGTERM) -> None:
+        """Asks the program to end, with the signal `by`, and ends it after `grace` seconds."""
         self._stopping.set()
         process = self.process
         if process is None:
             return
         with contextlib.suppress(ProcessLookupError):
-            process.terminate()
+            process.send_signal(by)
             try:
                 async with asyncio.timeout(grace):
                     await process.wait()

@@ -12,6 +12,7 @@ from kubelet.cri import (
     ContainerNotFound,
     ContainerStatus,
     ImageStatus,
+    LinuxUser,
     Mount,
     PodSnapshot,
     Resources,
@@ -35,6 +36,7 @@ class Containers:
         self._images = images
         # id -> (state in Docker's list, status): what can't change as long as the state does not.
         self._known: dict[str, tuple[str, ContainerStatus]] = {}
+        self._users: dict[str, LinuxUser] = {}
         self.paths: dict[str, Paths] = {}
 
     async def create(
@@ -115,8 +117,20 @@ class Containers:
         if image_id not in images:
             images[image_id] = await self._images.get(image_id)
         return status.container_status(
-            inspected, image=images[image_id], oom_killed=inspected["Id"] in self._context.hub.oom_killed
+            inspected,
+            image=images[image_id],
+            oom_killed=inspected["Id"] in self._context.hub.oom_killed,
+            user=self._user(inspected),
         )
+
+    def _user(self, inspected: dict[str, Any]) -> LinuxUser | None:
+        """Whom the first process is, which may change itself later: what was seen first is kept."""
+        container_id, pid = inspected["Id"], int(inspected["State"]["Pid"] or 0)
+        if container_id not in self._users and pid and inspected["State"]["Running"]:
+            found = status.linux_user(Path("/proc", str(pid), "status"))
+            if found is not None:
+                self._users[container_id] = found
+        return self._users.get(container_id)
 
     async def snapshots(self, uid: str = "") -> dict[str, PodSnapshot]:
         """All pods, or one: one list, and an inspect for each container whose state has changed since the last time."""
@@ -129,6 +143,7 @@ class Containers:
             alive = {entry["Id"] for entry in others}
             self._known = {key: value for key, value in self._known.items() if key in alive}
             self.paths = {key: value for key, value in self.paths.items() if key in alive}
+            self._users = {key: value for key, value in self._users.items() if key in alive}
         groups: dict[str, tuple[dict[str, str], list[SandboxStatus], list[ContainerStatus]]] = {}
         for entry in entries:
             groups.setdefault(entry["Labels"][labels.POD_UID], (entry["Labels"], [], []))

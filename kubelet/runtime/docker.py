@@ -32,7 +32,7 @@ from kubelet.cri import (
     SandboxStatus,
     State,
 )
-from kubelet.runtime import cgroups, labels, logs, netns, timestamps, wire
+from kubelet.runtime import cgroups, image_mount, labels, logs, netns, timestamps, wire
 from kubelet.runtime.client import DockerClient
 from kubelet.runtime.containers import Containers
 from kubelet.runtime.context import Context
@@ -45,7 +45,12 @@ from kubelet.runtime.streams import HijackedStream
 
 EXEC_OUTPUT_LIMIT = 10 * 1024  # bytes kept of a probe's or hook's output, as upstream
 LEFTOVER_AGE = 60.0  # seconds
+CHECK_RETRY = 2.0  # seconds
 LOST_EXEC = 137  # exit code of an exec whose end nobody saw
+
+
+class UnfitRuntime(Exception):
+    """This dockerd can't run pods, now or ever: str() tells its owner what to change."""
 
 
 class DockerRuntime:
@@ -78,6 +83,7 @@ class DockerRuntime:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._hub.run())
                 tasks.create_task(self._sandboxes.prefetch_image())
+                tasks.create_task(self._check_driver())
         finally:
             await self.close()
 
@@ -91,11 +97,20 @@ class DockerRuntime:
         return "docker", str(answer["Version"])
 
     async def info(self) -> dict[str, Any]:
-        """Docker's own `info`: where it keeps its data, which cgroup driver it uses."""
+        """Docker's own `info`: where it keeps its data, which cgroup driver it uses. Raises UnfitRuntime."""
         answer: dict[str, Any] = await self._client.call(lambda api: api.info())
         if answer.get("CgroupDriver") == "systemd":
-            raise RuntimeFailure("dockerd uses the systemd cgroup driver; run it with native.cgroupdriver=cgroupfs")
+            raise UnfitRuntime("dockerd uses the systemd cgroup driver; run it with native.cgroupdriver=cgroupfs")
         return answer
+
+    async def _check_driver(self) -> None:
+        """Once dockerd answers: pods in cgroups that nobody looks into would have no limits, so better no kubelet."""
+        while True:
+            try:
+                await self.info()
+                return
+            except RuntimeFailure:
+                await asyncio.sleep(CHECK_RETRY)
 
     async def network_ready(self) -> str:
         return self._network.ready()
@@ -333,6 +348,13 @@ class DockerRuntime:
 
     async def remove_image(self, image_id: str) -> None:
         await self.images.remove(image_id)
+
+    async def mount_image(self, image_id: str, target: Path) -> None:
+        inspected: dict[str, Any] = await self._client.call(lambda api: api.inspect_image(image_id))
+        try:
+            image_mount.mount(inspected, target, self._context.state_dir)
+        except OSError as error:
+            raise RuntimeFailure(f"failed to mount image {image_id}: {error}") from error
 
     # -- statistics -----------------------------------------------------------------------------------------------
     async def pod_stats(self) -> dict[str, dict[str, object]]:

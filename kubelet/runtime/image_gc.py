@@ -1,7 +1,8 @@
 """Removes images that nothing uses when the image file system fills up, least recently used first.
 
 Upstream's rules (image_gc_manager): nothing happens below the high threshold; then images go until the low one is
-reached. An image is in use as long as any container of it exists, ended ones included. An image is spared for its first
+reached. An image is in use as long as any container of it exists, ended ones included, or a
+pod mounts it. An image is spared for its first
 two minutes, because the pod that it was pulled for may not have started yet; the sandbox's image always.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubelet.cri import ImageStatus, Runtime, RuntimeFailure
-from kubelet.runtime import image_name
+from kubelet.runtime import image_mount, image_name
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,10 @@ class ImageGC:
         low: int = 80,
         clock: Callable[[], float] = time.time,
         usage: Callable[[Path], tuple[int, int]] = disk_usage,
+        mounted: Callable[[], set[str]] = image_mount.mounted,
     ) -> None:
-        """`high` and `low` in percent of the file system of `image_dir`."""
+        """`high` and `low` in percent of the file system of `image_dir`; `mounted`: ids of images that are volumes."""
+        self._mounted = mounted
         self._runtime = runtime
         self._image_dir = image_dir
         self._sandbox_image = image_name.normalize_known(sandbox_image)
@@ -93,6 +96,7 @@ class ImageGC:
             for image_id in (_id_of(item.image_id, item.image, images) for item in snapshot.containers)
         }
         used |= {image.id for image in images if self._is_sandbox(image)}
+        used |= self._mounted()
         for image in images:
             record = self._records.setdefault(image.id, _Record(now, 0.0, image.size))
             record.size = image.size

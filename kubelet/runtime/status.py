@@ -7,9 +7,10 @@ end, which `docker.py` keeps for as long as the state in the list stays the same
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from kubelet.cri import ContainerStatus, ImageStatus, SandboxStatus, State
+from kubelet.cri import ContainerStatus, ImageStatus, LinuxUser, SandboxStatus, State
 from kubelet.runtime import image_name, labels, timestamps
 
 _STATES = {
@@ -45,7 +46,11 @@ def sandbox_status(entry: Mapping[str, Any]) -> SandboxStatus:
 
 
 def container_status(
-    inspected: Mapping[str, Any], *, image: ImageStatus | None = None, oom_killed: bool = False
+    inspected: Mapping[str, Any],
+    *,
+    image: ImageStatus | None = None,
+    oom_killed: bool = False,
+    user: LinuxUser | None = None,
 ) -> ContainerStatus:
     """From an inspect. `oom_killed`: the cgroup saw a kill that Docker did not report."""
     own: Mapping[str, str] = inspected["Config"].get("Labels") or {}
@@ -89,7 +94,20 @@ def container_status(
         image_id=image_ref,
         labels=labels.user_labels(own),
         annotations=labels.annotations_of(own),
+        user=user,
     )
+
+
+def linux_user(proc_status: Path) -> LinuxUser | None:
+    """From a process' `/proc/<pid>/status` (proc(5)); None if it has ended."""
+    try:
+        fields = dict(line.split(":", 1) for line in proc_status.read_text().splitlines())
+    except OSError:
+        return None
+    uid, gid = int(fields["Uid"].split()[0]), int(fields["Gid"].split()[0])
+    # Upstream's runtimes show the primary group among the others.
+    groups = dict.fromkeys((gid, *map(int, fields.get("Groups", "").split())))
+    return LinuxUser(uid, gid, tuple(sorted(groups)))
 
 
 def image_names(asked: str, inspected: Mapping[str, Any], image: ImageStatus | None) -> tuple[str, str]:

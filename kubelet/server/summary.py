@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -17,8 +16,18 @@ from kubelet.runtime.cgroups import Cgroups, Usage
 from kubelet.runtime.stats import Stats, memory
 
 Json = dict[str, Any]
-#: Volume statistics of a pod by UID: upstream's `volume` list and `ephemeral-storage`.
-VolumeStats = Callable[[str], Mapping[str, Any]]
+
+
+class VolumeStats(Protocol):
+    """What the kubelet knows of a pod's volumes; may read the disk for some time."""
+
+    def volumes(self, uid: str) -> list[Json]:
+        """Upstream's `volume` list."""
+        ...
+
+    def ephemeral(self, uid: str) -> tuple[int, int]:
+        """(bytes, inodes) of the volumes that live and die with the pod on the node's disk."""
+        ...
 
 
 class Summary:
@@ -43,12 +52,22 @@ class Summary:
         self._stats = Stats(cgroups, proc=proc)
 
     async def read(self) -> Json:
-        pods = list((await self._runtime.pod_stats()).values())
+        pods: list[Json] = list((await self._runtime.pod_stats()).values())
         if self._volumes is not None:
-            for pod in pods:
-                reference: Any = pod["podRef"]
-                pod.update(self._volumes(reference["uid"]))
+            await asyncio.to_thread(self._add_volumes, pods, self._volumes)
         return {"node": await asyncio.to_thread(self._node), "pods": pods}
+
+    def _add_volumes(self, pods: list[Json], stats: VolumeStats) -> None:
+        for pod in pods:
+            uid = pod["podRef"]["uid"]
+            if listed := stats.volumes(uid):
+                pod["volume"] = listed
+            used, inodes = stats.ephemeral(uid)
+            storage = pod.get("ephemeral-storage") or filesystem(self._root_dir) | {"usedBytes": 0, "inodesUsed": 0}
+            pod["ephemeral-storage"] = storage | {
+                "usedBytes": storage.get("usedBytes", 0) + used,
+                "inodesUsed": storage.get("inodesUsed", 0) + inodes,
+            }
 
     async def json(self) -> bytes:
         return msgspec.json.encode(await self.read())

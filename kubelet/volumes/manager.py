@@ -25,11 +25,12 @@ WAIT_WARNING = 123.0  # seconds after which a pod that still waits is told so
 
 
 def used_volumes(pod: Pod) -> list[Volume]:
-    """The volumes that some container mounts or maps; others are never set up."""
+    """The volumes that some container mounts or maps; others are never set up. Images are mounted when a container
+    is started (`kubelet.volumes.image`)."""
     names = {
         use.name for c in podutil.all_containers(pod) for use in (*(c.volume_mounts or ()), *(c.volume_devices or ()))
     }
-    return [volume for volume in pod.spec.volumes or () if volume.name in names]
+    return [volume for volume in pod.spec.volumes or () if volume.name in names and volume.image is None]
 
 
 class VolumeManager:

@@ -15,6 +15,7 @@ from client import Api
 from kubelet import podutil
 from kubelet.volumes import host_path
 from kubelet.volumes.base import VolumeError, VolumeKind
+from kubelet.volumes.csi import not_registered
 from kubelet.volumes.nfs import mount_nfs
 from kubelet.volumes.ownership import apply_fs_group
 
@@ -84,5 +85,5 @@ class PersistentVolumeClaimVolume(VolumeKind):
             await mount_nfs(spec.nfs.server, spec.nfs.path, path, only, spec.mount_options or ())
             return path
         if spec.csi:
-            raise VolumeError(f"driver name {spec.csi.driver} not found in the list of registered CSI drivers")
+            raise not_registered(spec.csi.driver)
         raise VolumeError("no volume plugin matched")

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from kubelet.cri import (
     ContainerConfig,
@@ -304,6 +305,10 @@ class FakeRuntime:
 
     async def remove_image(self, image_id: str) -> None:
         self.images = {name: image for name, image in self.images.items() if image.id != image_id}
+
+    async def mount_image(self, image_id: str, target: Path) -> None:
+        await self._enter("mount_image", image_id)
+        target.mkdir(parents=True, exist_ok=True)
 
     async def pod_stats(self) -> dict[str, dict[str, object]]:
         return self.stats

@@ -124,7 +124,7 @@ async def test_a_failed_pull_is_held_back_longer_and_longer() -> None:
         assert (await reason())[0] == "ErrImagePull"
         clock.now += 10
         assert (await reason())[0] == "ImagePullBackOff"
-        assert images.retry_after(POD, container) == 10
+        assert images.retry_after(POD, container.image or "") == 10
         runtime.registry["gone:1"] = ImageStatus("sha256:1", ("gone:1",), (), 7, "")
         clock.now += 10
         assert (await images.ensure(POD, container)).id == "sha256:1"
