@@ -141,6 +141,7 @@ def _compile(regex: str) -> re.Pattern[str]:
 _label, _subdomain, _dns1035 = _compile(_LABEL), _compile(_SUBDOMAIN), _compile(_DNS1035)
 _qualified, _label_value, _config_key = _compile(_QUALIFIED), _compile(_LABEL_VALUE), _compile(_CONFIG_KEY)
 _wildcard = _compile(r"\*\." + _SUBDOMAIN)
+_environment = _compile("[ -<>-~]+")
 
 
 def dns1123_label(value: str) -> list[str]:
@@ -204,7 +205,7 @@ def environment_name(value: str) -> list[str]:
     """The name of an environment variable, as relaxed since v1.34: anything printable but `=`."""
     if not value:
         return ["environment variable name must be non-empty"]
-    if all(" " <= char <= "~" and char != "=" for char in value):
+    if _environment.fullmatch(value):
         return []
     return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
 

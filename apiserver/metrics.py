@@ -25,29 +25,24 @@ class RequestMetrics:
     """Remembers the labelled children: looking them up costs more than counting."""
 
     def __init__(self) -> None:
-        self._counters: dict[tuple[str, Target | None, int], tuple[Counter, Histogram]] = {}
+        self._counters: dict[tuple[object, ...], tuple[Counter, Histogram]] = {}
 
     def observe(self, verb: str, target: Target | None, code: int, seconds: float) -> None:
         """One finished request. Names are left out of the key: they are without number."""
-        shape = None
-        if target is not None:
+        if target is None:
+            labels: tuple[str, ...] = (verb, "", "", "", "", "")
+        else:
             scope = "resource" if target.name else ("namespace" if target.namespace else "cluster")
-            shape = Target(target.group, target.version, target.resource, subresource=target.subresource, rest=scope)
-        key = (verb, shape, code)
+            labels = (verb, target.group, target.version, target.resource, target.subresource, scope)
+        key = (*labels, code)
         found = self._counters.get(key)
         if found is None:
-            found = self._counters[key] = self._make(verb, shape, code)
+            if target is not None:
+                labels = (verb.upper(), *labels[1:])
+            found = self._counters[key] = REQUESTS.labels(*labels, str(code)), DURATION.labels(*labels)
         found[0].inc()
         if verb != "watch":
             found[1].observe(seconds)
-
-    @staticmethod
-    def _make(verb: str, shape: Target | None, code: int) -> tuple[Counter, Histogram]:
-        if shape is None:
-            labels = (verb, "", "", "", "", "")
-        else:
-            labels = (verb.upper(), shape.group, shape.version, shape.resource, shape.subresource, shape.rest)
-        return REQUESTS.labels(*labels, str(code)), DURATION.labels(*labels)
 
     @staticmethod
     def respond(request: web.BaseRequest) -> web.Response:

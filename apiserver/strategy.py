@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from api import names
 from api.errors import FieldError
 from api.resources import Resource
 from apiserver.auth import User
@@ -96,9 +97,7 @@ class Strategy:
 
     def validate_name(self, name: str) -> list[str]:
         """Upstream's messages for a bad metadata.name; DNS-1123 subdomain unless the resource overrides it."""
-        from api.names import dns1123_subdomain
-
-        return dns1123_subdomain(name)
+        return names.dns1123_subdomain(name)
 
     def warnings(self, ctx: Context, obj: Any, old: Any | None) -> list[str]:
         """Warnings that upstream sends for accepted objects."""
@@ -123,6 +122,9 @@ class Strategy:
         """The object is gone from the store (release addresses, ...)."""
 
     # -- deletion -------------------------------------------------------------------------------------------------
+
+    def prepare_delete(self, ctx: Context, obj: Any) -> None:
+        """Change an object that is about to be deleted, in place (put a finalizer on it, say)."""
 
     def graceful_deletion(self, ctx: Context, obj: Any, options: Any) -> int | None:
         """Seconds of grace for this deletion, or None if the resource knows no graceful deletion (most)."""

@@ -111,20 +111,22 @@ class Owners:
         if self._metadata:
             below = _metadata(served.metadata, _METADATA)
             if below:
-                found.update(self.manager.written({"metadata": {}}, {"metadata": below}))
+                found.update(self._seen_or("metadata", {}, below, codec.encode(below)))
         empty = self.manager.empty
         for name, value in self._parts(served).items():
-            json = codec.encode(value)
-            fields = self._seen.get((name, json))
-            if fields is None:
-                before = {name: empty[name]} if name in empty else {}
-                fields = self.manager.written(before, {name: to_builtins(value)})
-                if len(json) <= _REMEMBERED_SIZE:
-                    if len(self._seen) >= _REMEMBERED:
-                        self._seen.clear()
-                    self._seen[name, json] = fields
-            found.update(fields)
+            found.update(self._seen_or(name, empty.get(name), value, codec.encode(value)))
         return sets.ordered(found)
+
+    def _seen_or(self, name: str, before: Any, value: Any, json: bytes) -> sets.Set:
+        fields = self._seen.get((name, json))
+        if fields is None:
+            live = {} if before is None else {name: before}
+            fields = self.manager.written(live, {name: to_builtins(value)})
+            if len(json) <= _REMEMBERED_SIZE:
+                if len(self._seen) >= _REMEMBERED:
+                    self._seen.clear()
+                self._seen[name, json] = fields
+        return fields
 
     # -- update ---------------------------------------------------------------------------------------------------
 

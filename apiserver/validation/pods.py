@@ -9,6 +9,7 @@ from apiserver.validation import names, scheduling
 from apiserver.validation.common import labels, name_errors
 from apiserver.validation.containers import Surroundings, containers, ephemeral_containers, init_containers
 from apiserver.validation.pod_volumes import volumes
+from apiserver.validation.remembered import if_unseen
 from apiserver.validation.resources import quantity_value, requirements, resource_name_errors
 from apiserver.validation.security import pod_security_context
 
@@ -20,8 +21,12 @@ _NAMESERVERS, _SEARCHES, _SEARCH_CHARACTERS = 3, 32, 2048
 
 
 def validate_pod_create(pod: core_v1.Pod) -> list[FieldError]:
-    spec = pod.spec
-    errors = validate_pod(pod)
+    return _new_pod(pod.spec)
+
+
+@if_unseen
+def _new_pod(spec: core_v1.PodSpec) -> list[FieldError]:
+    errors = _pod(spec)
     if spec.ephemeral_containers:
         errors.append(FieldError.forbidden(_SPEC.child("ephemeralContainers"), "cannot be set on create"))
     if spec.node_name and spec.scheduling_gates:
@@ -32,7 +37,10 @@ def validate_pod_create(pod: core_v1.Pod) -> list[FieldError]:
 
 def validate_pod(pod: core_v1.Pod) -> list[FieldError]:
     """The spec, and the few rules that hold for pods and not for templates."""
-    spec = pod.spec
+    return _pod(pod.spec)
+
+
+def _pod(spec: core_v1.PodSpec) -> list[FieldError]:
     errors = validate_pod_spec(spec, _SPEC)
     if not spec.service_account_name:
         for index, volume in enumerate(spec.volumes or ()):

@@ -7,6 +7,7 @@ from typing import Any
 from api.errors import Path
 from api.types import core_v1
 from apiserver.validation import names
+from apiserver.validation.remembered import if_unseen
 
 _NODE_LABELS = {
     "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
@@ -26,7 +27,11 @@ _ANNOTATIONS = {
 def pod_warnings(pod: core_v1.Pod, old: core_v1.Pod | None) -> list[str]:
     if old is not None and old.spec == pod.spec:
         return []
-    found = _spec_warnings(pod.spec, pod.metadata.annotations or {}, Path("spec"), Path("metadata"))
+    annotations = pod.metadata.annotations or {}
+    if _ANNOTATIONS.keys().isdisjoint(annotations):
+        found = _bare_spec_warnings(pod.spec)
+    else:
+        found = _spec_warnings(pod.spec, annotations, Path("spec"), Path("metadata"))
     if old is None and pod.metadata.name and (messages := names.dns1123_label(pod.metadata.name)):
         shown = " ".join(messages)
         found.append(
@@ -34,6 +39,11 @@ def pod_warnings(pod: core_v1.Pod, old: core_v1.Pod | None) -> list[str]:
             f"a DNS label is recommended: [{shown}]"
         )
     return found
+
+
+@if_unseen
+def _bare_spec_warnings(spec: core_v1.PodSpec) -> list[str]:
+    return _spec_warnings(spec, {}, Path("spec"), Path("metadata"))
 
 
 def template_warnings(
