@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 from prometheus_client import Counter, Histogram
+from pyroute2.netlink.exceptions import NetlinkError
 
 from api.types.core_v1 import Node, Service
 from api.types.discovery_v1 import EndpointSlice
@@ -172,7 +173,7 @@ class Agent:
         again = {ip for key in changed for ip in self._balanced.get(key, ())}
         try:
             await self._announcer.sync(wanted, refresh=again)
-        except OSError as error:
+        except (OSError, NetlinkError) as error:
             log.error("cannot answer for load balancer addresses: %s", error)
 
     def _resolve(self, key: Key) -> list[ServicePort]:

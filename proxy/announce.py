@@ -1,11 +1,11 @@
 """Answers ARP for load balancer addresses, so that machines of the nodes' network reach Services by them.
 
-Every node that serves an address holds it on a link of its own: the kernel then answers ARP for it on all links, and
-packets meet the proxy's rules. Whoever answers first gets the traffic; if that node dies, the next ARP finds another,
+Every node that serves an address holds it on its loopback: the kernel then answers ARP for it on all links, and packets
+meet the proxy's rules. Whoever answers first gets the traffic; if that node dies, the next ARP finds another,
 and nobody has to agree on an owner.
 
-Invariants: the link `pykube-lb` holds exactly the addresses of the last `sync`, also after a restart; they are of scope
-host, so that nothing on the node ever speaks from one. A change of a Service is announced by gratuitous ARP (RFC 5227),
+Invariants: loopback's addresses of our label are exactly those of the last `sync`, also after a restart; they are of
+scope host, so that nothing on the node ever speaks from one. A change of a Service is announced by gratuitous ARP (RFC 5227),
 since neighbours may know a node that serves it no longer.
 """
 
@@ -21,7 +21,8 @@ from pyroute2 import AsyncIPRoute
 
 log = logging.getLogger(__name__)
 
-LINK = "pykube-lb"
+_LOOPBACK = 1  # its index, in every network namespace
+_LABEL = "lo:pykube"
 _SCOPE_HOST = 254
 _ETHERTYPE_ARP = 0x0806
 _BROADCAST = b"\xff" * 6
@@ -29,12 +30,10 @@ _BROADCAST = b"\xff" * 6
 
 class Announcer:
     def __init__(self) -> None:
-        self._held: set[str] | None = None  # None: not known, as after a start
+        self._held: set[str] | None = None  # None: not known
 
     async def sync(self, wanted: set[str], *, refresh: Iterable[str] = ()) -> None:
-        """Hold exactly `wanted`; tell the neighbours about what is new and about those of `refresh`. Raises OSError."""
-        if self._held is None and not wanted and not _exists():
-            self._held = set()
+        """Hold exactly `wanted`; tell neighbours about the new ones and about `refresh`. Raises NetlinkError."""
         if wanted != self._held:
             await self._hold(wanted)
         for address in sorted((wanted - (self._held or set())) | (wanted & set(refresh))):
@@ -43,23 +42,14 @@ class Announcer:
 
     async def _hold(self, wanted: set[str]) -> None:
         async with AsyncIPRoute() as ipr:
-            found = await ipr.link_lookup(ifname=LINK)
-            if not found:
-                await ipr.link("add", ifname=LINK, kind="dummy")
-                found = await ipr.link_lookup(ifname=LINK)
-            index = found[0]
-            await ipr.link("set", index=index, state="up")
-            have = {a.get("IFA_LOCAL") or a.get("local") async for a in await ipr.addr("dump", index=index, family=2)}
+            found = [a async for a in await ipr.addr("dump", index=_LOOPBACK, family=2)]
+            have = {a.get("local") for a in found if a["index"] == _LOOPBACK and a.get("label") == _LABEL}
             for address in have - wanted:
                 log.info("no longer answering for %s", address)
-                await ipr.addr("del", index=index, address=address, prefixlen=32)
+                await ipr.addr("del", index=_LOOPBACK, address=address, prefixlen=32)
             for address in wanted - have:
                 log.info("answering for %s", address)
-                await ipr.addr("add", index=index, address=address, prefixlen=32, scope=_SCOPE_HOST)
-
-
-def _exists() -> bool:
-    return any(name == LINK for _, name in socket.if_nameindex())
+                await ipr.addr("add", index=_LOOPBACK, address=address, prefixlen=32, scope=_SCOPE_HOST, label=_LABEL)
 
 
 def gratuitous_arp(mac: bytes, address: str) -> bytes:
