@@ -13,6 +13,9 @@ from apiserver.admission.plugins import plugins
 from apiserver.allocators.addresses import AddressAllocator
 from apiserver.allocators.ports import PortAllocator
 from apiserver.allocators.repair import Repair
+from apiserver.audit import policy
+from apiserver.audit.log import LogFile
+from apiserver.audit.record import Auditor
 from apiserver.auth.bootstrap.reconcile import reconcile
 from apiserver.kubelets import Kubelets
 from apiserver.options import OPTIONS
@@ -53,6 +56,7 @@ async def run(process: Process) -> None:
         return Repair(registry, AddressAllocator(service_range), PortAllocator(first, last))
 
     service = _kubernetes_service(options)
+    auditor = _auditor(options)
     try:
         async with serve(
             store,
@@ -62,6 +66,7 @@ async def run(process: Process) -> None:
             admission=plugins,
             prepare=[bootstrap.objects, _roles, lambda registry: repair(registry).round()],
             kubelets=kubelets,
+            auditor=auditor,
         ) as server:
             log.info("serving REST on %s, gRPC on port %d", server.rest_url, server.grpc_port)
             ready["is"] = ""
@@ -85,6 +90,8 @@ async def run(process: Process) -> None:
         if kubelets is not None:
             await kubelets.close()
         await store.close()
+        if auditor is not None:
+            auditor.close()
 
 
 async def _outlive(server: Server) -> None:
@@ -98,6 +105,19 @@ def _store(options: Any) -> EtcdStore:
     secured = EtcdTLS(options.etcd_cafile, options.etcd_certfile or None, options.etcd_keyfile or None)
     endpoints = [endpoint.strip() for endpoint in options.etcd_servers.split(",") if endpoint.strip()]
     return EtcdStore(endpoints, tls=secured if options.etcd_cafile else None)
+
+
+def _auditor(options: Any) -> Auditor | None:
+    """Nothing is recorded without a policy, as upstream."""
+    if not options.audit_policy_file or not options.audit_log_path:
+        return None
+    sink = LogFile(
+        options.audit_log_path,
+        max_size=options.audit_log_maxsize * 2**20,
+        max_backups=options.audit_log_maxbackup,
+        max_age=options.audit_log_maxage * 86_400.0,
+    )
+    return Auditor(policy.load(options.audit_policy_file), sink)
 
 
 def _kubelets(options: Any) -> Kubelets | None:

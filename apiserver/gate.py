@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from apiserver.auth import Attributes, Authenticator, Authorizer, Credentials, User
-from apiserver.auth.authorizers import require
+from apiserver.audit.record import Record
+from apiserver.auth import Attributes, Authenticator, Authorizer, Credentials, Decision, User
+from apiserver.auth.authorizers import forbidden
 from apiserver.auth.impersonation import impersonate
 from apiserver.registry import SERVER
 
@@ -34,7 +35,13 @@ class Gate:
         """Who the request acts as. Raises StatusError 403."""
         return user if self.authorizer is None else impersonate(user, headers, self.authorizer)
 
-    def authorize(self, attributes: Attributes) -> None:
-        """Raises StatusError 403 in upstream's words."""
-        if self.authorizer is not None:
-            require(self.authorizer, attributes)
+    def authorize(self, attributes: Attributes, record: Record | None = None) -> None:
+        """Raises StatusError 403 in upstream's words. The record is told how it was decided, and why."""
+        if self.authorizer is None:
+            return
+        decision, reason = self.authorizer.authorize(attributes)
+        allowed = decision is Decision.ALLOW
+        if record is not None:
+            record.decided("allow" if allowed else "forbid", reason)
+        if not allowed:
+            raise forbidden(attributes, reason)

@@ -34,5 +34,10 @@ OPTIONS: list[click.Option] = [
     option("--authorization-mode", default="Node,RBAC", help="authorizers in order"),
     option("--token-auth-file", default="", help="CSV file of static tokens"),
     option("--encryption-provider-config", default="", help="file that says how resources are encrypted in etcd"),
+    option("--audit-policy-file", default="", help="file that says which requests the audit log records, and how"),
+    option("--audit-log-path", default="", help="file of the audit log; - for standard output"),
+    option("--audit-log-maxsize", default=100, type=int, help="megabytes of the file until a new one is begun"),
+    option("--audit-log-maxbackup", default=0, type=int, help="old files that are kept; 0: all"),
+    option("--audit-log-maxage", default=0, type=int, help="days for which old files are kept; 0: for ever"),
     option("--shutdown-delay-duration", default=0.0, type=float, help="seconds /readyz fails before connections end"),
 ]

@@ -17,11 +17,13 @@ from aiohttp import web
 import apiserver.subresources  # noqa: F401  (registers their handlers)
 from api.resources import Resource
 from apiserver.admission import AdmissionPlugin
+from apiserver.audit.record import Auditor
 from apiserver.gate import Gate
 from apiserver.grpc.service import ApiService
 from apiserver.kubelets import Kubelets
 from apiserver.registry import Registry
 from apiserver.rest.app import App
+from apiserver.rest.audited import Audit
 from apiserver.rest.health import Health
 from apiserver.security import Security, json_route
 from apiserver.store import Store, Unavailable
@@ -52,6 +54,7 @@ class Server:
     grpc_port: int = 0
     rest_url: str = ""
     state: State = field(default_factory=lambda: State())
+    auditor: Auditor | None = None
     feeding: asyncio.Task[None] | None = None  # ends only if the server is broken
 
 
@@ -92,6 +95,7 @@ async def serve(
     admission: Callable[[Registry], Sequence[AdmissionPlugin]] = lambda registry: (),
     prepare: Sequence[Prepare] = (),
     kubelets: Kubelets | None = None,
+    auditor: Auditor | None = None,
 ) -> AsyncIterator[Server]:
     """Load the state, `prepare` the cluster, then open the faces; on the way out, end them before the registry."""
     registry = Registry(store, strategy_for=_chosen(strategies))
@@ -107,7 +111,9 @@ async def serve(
         asking = asyncio.create_task(_ask_store(store, state), name="store health")
         app = App(registry, security.gate, _health(state), kubelets=kubelets)
         app.routes.update({path: json_route(document) for path, document in security.routes.items()})
-        server = Server(registry, security.gate, app, state=state, feeding=feeding)
+        if auditor is not None:
+            app.audit = Audit(auditor)
+        server = Server(registry, security.gate, app, state=state, feeding=feeding, auditor=auditor)
         async with contextlib.AsyncExitStack() as stack:
             if faces.grpc_address:
                 server.grpc_port = await stack.enter_async_context(_grpc(server, faces))
@@ -168,7 +174,7 @@ async def _rest(app: App, address: tuple[str, int], tls: ssl.SSLContext | None) 
 @contextlib.asynccontextmanager
 async def _grpc(server: Server, faces: Faces) -> AsyncIterator[int]:
     listener = grpc.aio.server(options=_GRPC_OPTIONS)
-    service = ApiService(server.registry, server.gate)
+    service = ApiService(server.registry, server.gate, server.auditor)
     api_pb2_grpc.add_ApiServicer_to_server(service, listener)  # type: ignore[no-untyped-call]
     if faces.grpc_credentials is None:
         port = listener.add_insecure_port(faces.grpc_address)

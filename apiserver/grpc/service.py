@@ -12,6 +12,7 @@ import grpc.aio
 from api import codec, errors
 from api.resources import find
 from apiserver import operations
+from apiserver.audit.record import Auditor
 from apiserver.auth import Attributes, Credentials, User
 from apiserver.auth.authorizers import selected_name
 from apiserver.auth.x509 import certificate_of_grpc
@@ -19,6 +20,7 @@ from apiserver.endpoint import Endpoint
 from apiserver.entries import Entry
 from apiserver.failures import status_error
 from apiserver.gate import Gate
+from apiserver.grpc import audited
 from apiserver.grpc.codes import code_of, trailers
 from apiserver.grpc.watches import WatchSession
 from apiserver.operations import Call, Reply
@@ -36,9 +38,10 @@ _BATCH_CONCURRENCY = 64
 class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
     """Every method answers an error as a gRPC status with `status-bin` metadata."""
 
-    def __init__(self, registry: Registry, gate: Gate) -> None:
+    def __init__(self, registry: Registry, gate: Gate, auditor: Auditor | None = None) -> None:
         self._registry = registry
         self._gate = gate
+        self._auditor = auditor
         self._sessions: set[WatchSession] = set()
 
     # -- unary ----------------------------------------------------------------------------------------------------
@@ -61,10 +64,13 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
     async def _unary(self, context: Any, operation: Any, request: Any) -> Any:
         try:
             user = await self._user(context)
-            return message(await operation(user, request))
+            reply = await operation(user, request)
+            audited.answered(reply)
+            return message(reply)
         except asyncio.CancelledError:
             raise
         except Exception as error:
+            audited.answered(error=error)
             await refuse(context, error)
 
     async def _get(self, user: User, request: Any) -> Reply:
@@ -94,6 +100,8 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
     async def _delete(self, user: User, request: Any) -> Reply:
         call = self._call(user, "delete", request, name=request.name)
         call.body = request.options
+        if (record := audited.current()) is not None and record.wants_request:
+            record.request(call.body)
         return await operations.run("delete", call)
 
     # -- many writes ----------------------------------------------------------------------------------------------
@@ -112,8 +120,11 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
                 if kind is None:
                     raise errors.bad_request("an empty write")
                 async with gate:
-                    return api_pb2.WriteResult(object=message(await table[kind](user, getattr(write, kind))))
+                    reply = await table[kind](user, getattr(write, kind))
+                audited.answered(reply)
+                return api_pb2.WriteResult(object=message(reply))
             except Exception as error:
+                audited.answered(error=error)
                 return api_pb2.WriteResult(status=codec.encode(status_error(error).status))
 
         return api_pb2.BatchResponse(results=await asyncio.gather(*map(one, request.writes)))
@@ -130,7 +141,9 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
                 request.resource_version, request.resource_version_match, request.limit, request.continue_token
             )
             listing = await read.list_(endpoint, self._registry.feed, selected, query)
+            audited.answered()
         except Exception as error:
+            audited.answered(error=error)
             await refuse(context, error)
             return
         page: list[Any] = []
@@ -174,6 +187,8 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
     # -- common ---------------------------------------------------------------------------------------------------
 
     async def _user(self, context: Any) -> User:
+        if self._auditor is not None:
+            audited.arrived(context)
         if self._gate.open:
             return await self._gate.authenticate(Credentials())
         return await self._gate.authenticate(Credentials(certificate=certificate_of_grpc(context.auth_context())))
@@ -206,6 +221,8 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
 
     @staticmethod
     def _options(call: Call, options: Any) -> None:
+        if (record := audited.current()) is not None and record.wants_request:
+            record.request(call.body)
         if causes := field_managers.errors_of(options.field_manager):
             raise errors.invalid("WriteOptions", "", causes)
         if options.field_manager or call.content_type != patch.APPLY:
@@ -223,22 +240,22 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
         subresource: str = "",
         fields: str = "",
     ) -> None:
-        if self._gate.open:
+        if self._gate.open and self._auditor is None:
             return
         resource = endpoint.resource
-        self._gate.authorize(
-            Attributes(
-                user=user,
-                verb=verb,
-                group=resource.group,
-                version=resource.version,
-                resource=resource.plural,
-                subresource=subresource,
-                namespace=namespace,
-                name=name or selected_name(fields),
-                field_selector=fields,
-            )
+        attributes = Attributes(
+            user=user,
+            verb=verb,
+            group=resource.group,
+            version=resource.version,
+            resource=resource.plural,
+            subresource=subresource,
+            namespace=namespace,
+            name=name or selected_name(fields),
+            field_selector=fields,
         )
+        record = audited.begin(self._auditor, attributes) if self._auditor is not None else None
+        self._gate.authorize(attributes, record)
 
 
 def unknown(resource: Any) -> errors.StatusError:

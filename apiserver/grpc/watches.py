@@ -10,6 +10,7 @@ from typing import Any
 from api import codec
 from apiserver.endpoint import Endpoint
 from apiserver.failures import status_error
+from apiserver.grpc import audited
 from apiserver.pipeline.selection import selection
 from apiserver.pipeline.watch import WatchQuery, bookmark, watch
 from apiserver.registry import Registry
@@ -82,14 +83,19 @@ class WatchSession:
                 bookmarks=request.allow_bookmarks,
             )
             watcher = await watch(endpoint, self._registry.feed, selected, query)
+            if (record := audited.current()) is not None:
+                record.started(200)
             try:
                 await self._drain(request, endpoint, watcher)
             finally:
                 endpoint.cache.unwatch(watcher)
+            audited.answered()
             await self._send(api_pb2.WatchResponse(id=request.id, closed=True))
         except asyncio.CancelledError:
+            audited.answered()
             raise
         except Exception as error:
+            audited.answered(error=error)
             status = codec.encode(status_error(error).status)
             await self._send(api_pb2.WatchResponse(id=request.id, error=status))
 

@@ -20,6 +20,7 @@ from apiserver.kubelets import Kubelets
 from apiserver.metrics import RequestMetrics
 from apiserver.registry import Registry
 from apiserver.rest import answers, bodies
+from apiserver.rest.audited import Audit, record_of
 from apiserver.rest.discovery import Discovery
 from apiserver.rest.health import Health, version
 from apiserver.rest.identity import credentials
@@ -50,6 +51,8 @@ class App:
         self.openapi = OpenAPI(self.discovery)
         self._kubelets = kubelets
         self._metrics = RequestMetrics()
+        #: Tells the audit log, if there is one.
+        self.audit: Audit | None = None
         self._reads = 0
         self._writes = 0
         #: Further paths: whatever another part of the server wants to answer (issuer discovery, ...).
@@ -67,38 +70,54 @@ class App:
         verb = ""
         try:
             if target is None:
-                response = await self._non_resource(request)
+                response = await self._non_resource(request, headers["Audit-Id"])
             else:
                 verb = target.verb(request.method)
                 if verb == "list" and request.query.get("watch") in ("true", "1"):
                     verb = "watch"
                 response = await self._resource(request, target, verb, headers)
         except asyncio.CancelledError:
+            Audit.end(request, None)
             raise
         except (ConnectionResetError, web.HTTPException) as error:
             if isinstance(error, ConnectionResetError):
+                Audit.end(request, None)
                 raise
             response = answers.failure(errors.generic(error.status, request.method, "", "", error.text or ""))
         except Exception as error:
             response = answers.failure(status_error(error), _media(request))
+        Audit.end(request, response)
         if not response.prepared:
             response.headers.update(headers)
         self._metrics.observe(verb or request.method, target, response.status, time.monotonic() - started)
         return response
 
-    async def _user(self, request: web.BaseRequest) -> User:
-        user = await self._gate.authenticate(credentials(request))
+    async def _user(self, request: web.BaseRequest, attributes: Callable[[User], Attributes], audit_id: str) -> User:
+        try:
+            user = await self._gate.authenticate(credentials(request))
+        except errors.StatusError:
+            if self.audit is not None:
+                self.audit.refused(request, attributes(User("")), audit_id)
+            raise
+        if self.audit is not None:
+            self.audit.begin(request, attributes(user), audit_id)
         for name in request.headers:
             if name[:12].lower() == "impersonate-":
-                return self._gate.impersonated(user, request.headers.items())
+                acting = self._gate.impersonated(user, request.headers.items())
+                if acting is not user and (record := record_of(request)) is not None:
+                    record.acts_as(acting)
+                return acting
         return user
 
     async def _resource(
         self, request: web.BaseRequest, target: Target, verb: str, headers: dict[str, str]
     ) -> web.StreamResponse:
-        user = await self._user(request)
+        def attributes(user: User) -> Attributes:
+            return _attributes(user, verb, target, request)
+
+        user = await self._user(request, attributes, headers["Audit-Id"])
         if not self._gate.open:
-            self._gate.authorize(_attributes(user, verb, target, request))
+            self._gate.authorize(attributes(user), record_of(request))
         endpoint = self._resources.endpoint(target)
         stream = STREAMS.get((target.resource, target.subresource)) if target.group == "" else None
         if stream is not None:
@@ -120,11 +139,15 @@ class App:
             else:
                 self._writes -= 1
 
-    async def _non_resource(self, request: web.BaseRequest) -> web.StreamResponse:
-        user = await self._user(request)
+    async def _non_resource(self, request: web.BaseRequest, audit_id: str) -> web.StreamResponse:
         path = request.path
         verb = request.method.lower()
-        self._gate.authorize(Attributes(user=user, verb=verb, path=path))
+
+        def attributes(user: User) -> Attributes:
+            return Attributes(user=user, verb=verb, path=path)
+
+        user = await self._user(request, attributes, audit_id)
+        self._gate.authorize(attributes(user), record_of(request))
         if (health := self._health.respond(request)) is not None:
             return health
         if path in ("/version", "/version/"):

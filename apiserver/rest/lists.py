@@ -12,6 +12,7 @@ from api.types.meta_v1 import ListMeta
 from apiserver.endpoint import Endpoint
 from apiserver.pipeline.read import Listing
 from apiserver.rest import answers, tables
+from apiserver.rest.audited import record_of
 from apiserver.rest.bodies import to_yaml
 from apiserver.rest.negotiate import Media
 
@@ -77,6 +78,8 @@ async def respond(
         return web.Response(body=to_yaml(b"".join(parts)), content_type="application/yaml", headers=headers)
     if length <= _WHOLE:
         return web.Response(body=b"".join(parts), content_type="application/json", headers=headers)
+    if (record := record_of(request)) is not None and record.wants_response:
+        record.response(b"".join(parts))
     return await answers.stream(request, web.StreamResponse(headers=headers), iter(parts), length)
 
 

@@ -17,6 +17,7 @@ from apiserver.pipeline.selection import selection
 from apiserver.pipeline.watch import WatchQuery
 from apiserver.registry import Registry
 from apiserver.rest import answers, bodies, lists, tables, watches
+from apiserver.rest.audited import record_of
 from apiserver.rest.negotiate import Media, negotiate
 from apiserver.rest.paths import Target
 from apiserver.strategy import Context
@@ -111,6 +112,8 @@ class Resources:
             call.body = await bodies.read_object(request) if request.can_read_body else b""
         else:
             call.body = await bodies.read_object(request)
+        if (record := record_of(request)) is not None and record.wants_request:
+            record.request(call.body)
         if not call.validation:
             call.validation = "Warn"
         if not call.ctx.field_manager and call.content_type != patch.APPLY:

@@ -15,6 +15,7 @@ from apiserver.feed import Feed
 from apiserver.pipeline.selection import Selection
 from apiserver.pipeline.watch import WatchQuery, bookmark, watch
 from apiserver.rest import tables
+from apiserver.rest.audited import started
 from apiserver.rest.negotiate import Media
 from apiserver.watching import Item, Watcher
 
@@ -45,6 +46,7 @@ async def respond(
         response.content_type = "application/json"
         response.enable_chunked_encoding()
         await response.prepare(request)
+        started(request)
 
         async def send(frames: list[bytes]) -> None:
             await response.write(b"".join(frames))
@@ -67,6 +69,7 @@ async def _over_websocket(
 ) -> web.StreamResponse:
     socket = web.WebSocketResponse(protocols=("binary.k8s.io",))
     await socket.prepare(request)
+    started(request, 101)
 
     async def send(frames: list[bytes]) -> None:
         for frame in frames:

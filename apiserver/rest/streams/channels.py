@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 
 from aiohttp import WSMsgType, web
 
+from apiserver.rest.audited import started
+
 PROTOCOLS = (
     "v5.channel.k8s.io",
     "v4.channel.k8s.io",
@@ -45,6 +47,7 @@ class Channels:
         """Upgrade the request."""
         socket = web.WebSocketResponse(protocols=protocols, heartbeat=None, max_msg_size=0, compress=False)
         await socket.prepare(request)
+        started(request, 101)
         return cls(socket)
 
     @property

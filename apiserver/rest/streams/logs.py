@@ -10,6 +10,7 @@ from aiohttp import web
 
 from api import errors
 from api import time as api_time
+from apiserver.rest.audited import started
 from apiserver.rest.streams.pods import END, container_of, flag, kubelet_error, pod_of, reference
 from apiserver.rest.streams.table import Request, streams
 from proto import node_pb2
@@ -37,6 +38,7 @@ async def log(request: Request) -> web.StreamResponse:
             first.result()
         response.enable_chunked_encoding()
         await response.prepare(request.http)
+        started(request.http)
         chunk = await first
         while chunk is not END:
             await response.write(chunk.data)

@@ -17,6 +17,7 @@ from yarl import URL
 from api import errors
 from api.types.core_v1 import Node, Pod, Service
 from api.types.discovery_v1 import EndpointSlice
+from apiserver.rest.audited import started
 from apiserver.rest.streams.pods import kubelet_error
 from apiserver.rest.streams.table import Request, streams
 from proto import node_pb2
@@ -132,6 +133,7 @@ async def _relay(request: Request, scheme: str, host: str, port: int) -> web.Str
                 if key.lower() not in _HOP:
                     response.headers.add(key, value)
             await response.prepare(http)
+            started(http, answer.status)
             async for chunk in answer.content.iter_chunked(_CHUNK):
                 await response.write(chunk)
             await response.write_eof()

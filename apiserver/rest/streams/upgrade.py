@@ -6,6 +6,8 @@ import asyncio
 
 from aiohttp import web
 
+from apiserver.rest.audited import started
+
 
 class RawConnection:
     """Bytes to and from the client. Make it with `take`."""
@@ -27,6 +29,7 @@ class RawConnection:
         connection = cls(transport, response)
         lines = ["HTTP/1.1 101 Switching Protocols", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
         transport.write("\r\n".join(lines).encode())
+        started(request, 101)
         transport.set_protocol(_Protocol(connection, request.protocol))
         return connection
 
