@@ -20,6 +20,9 @@ from proto import api_pb2
 BOOKMARK_SECONDS = 60.0
 _MESSAGE_EVENTS = 500
 _MESSAGE_BYTES = 1 << 20
+#: Seconds between two messages of one watch. A message costs ten times what an event in it does, on both sides; the
+#: first event after a silence goes out at once.
+_PACE = 0.01
 _TYPES: Any = {name: api_pb2.WatchEvent.Type.Value(name) for name in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")}
 
 
@@ -107,6 +110,7 @@ class WatchSession:
             if items is None:
                 return
             await self._send_items(request.id, endpoint, items)
+            await asyncio.sleep(_PACE)  # what happens meanwhile waits in the watcher, and goes out together
             if request.allow_bookmarks and time.monotonic() >= due:
                 due = time.monotonic() + BOOKMARK_SECONDS
                 if watcher.idle:
