@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import time
 from dataclasses import dataclass, field
 
@@ -36,8 +37,8 @@ class Result:
     """Until the Deployment's own status says so."""
     scheduled: float = 0.0
     """Pods bound per second, between the first and the last."""
-    behind: int = 0
-    """Keys that waited longer than 1 s in a work queue, and how many there were."""
+    behind: dict[str, int] = field(default_factory=dict)
+    """By queue: keys that waited longer than 1 s in it; how many there were in all."""
     keys: int = 0
     longest: float = 0.0
     """No key waited longer than this: the bound of the histogram's bucket."""
@@ -54,13 +55,19 @@ def deployment(replicas: int) -> Deployment:
     return from_dict(Deployment, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
 
 
-async def measure(nodes: int, replicas: int) -> Result:
+async def measure(nodes: int, replicas: int, profiled: str = "") -> Result:
+    """Of one Deployment. `profiled` names a process whose profile is written to `<name>.prof` (py-spy's raw format)."""
     async with cluster() as made, made.client() as api:
         hollow = HollowNodes(api, nodes)
         task = asyncio.create_task(hollow.run())
         try:
             await hollow.ready.wait()
             await _nodes_are_ready(api, nodes)
+            if profiled:
+                output = ("--format=raw", f"--output={profiled}.prof")
+                await asyncio.create_subprocess_exec(
+                    "py-spy", "record", *output, f"--pid={made.pid(profiled)}", stdout=subprocess.DEVNULL
+                )
             return await _deploy(made, api, hollow, replicas)
         finally:
             task.cancel()
@@ -105,23 +112,27 @@ async def _deploy(made: Cluster, api: Api, hollow: HollowNodes, replicas: int) -
 
 async def _read_queues(made: Cluster, result: Result) -> None:
     buckets: dict[float, float] = {}
+    waits: dict[str, dict[float, float]] = {}
     for metric in await made.metrics("controller-manager"):
         for sample in metric.samples:
             if sample.name == "workqueue_queue_duration_seconds_bucket":
                 bound = float(sample.labels["le"])
                 buckets[bound] = buckets.get(bound, 0.0) + sample.value
+                waits.setdefault(sample.labels["name"], {})[bound] = sample.value
     result.keys = int(buckets[float("inf")])
-    result.behind = result.keys - int(buckets[1.0])
+    late = {queue: int(wait[float("inf")] - wait[1.0]) for queue, wait in waits.items()}
+    result.behind = {queue: count for queue, count in late.items() if count}
     result.longest = min(bound for bound, count in buckets.items() if count == buckets[float("inf")])
 
 
 def _rows(result: Result, seconds: float | None) -> list[tuple[str, str, str]]:
+    late = ", ".join(f"{count} {queue}" for queue, count in sorted(result.behind.items()))
     return [
         ("created to all Running", f"{seconds:.0f} s" if seconds else "", f"{result.running:.1f} s"),
         ("created to available", "", f"{result.available:.1f} s"),
         ("scheduled and bound", "", f"{result.scheduled:,.0f} pods/s"),
         ("controller manager's memory, at most", f"{_MEMORY:.0f} MB", f"{result.memory['controller-manager']:.0f} MB"),
-        ("keys that waited over 1 s in its queues", "0", f"{result.behind} of {result.keys:,}"),
+        ("keys that waited over 1 s in its queues", "0", f"{late or 0} of {result.keys:,}"),
         ("longest wait in its queues", "1 s", f"below {result.longest:g} s"),
         *((f"CPU: {name}", "", f"{cpu:.1f} s") for name, cpu in result.cpu.items()),
         *((f"memory: {name}", "", f"{memory:.0f} MB") for name, memory in result.memory.items()),
@@ -130,10 +141,11 @@ def _rows(result: Result, seconds: float | None) -> list[tuple[str, str, str]]:
 
 @click.command(help=__doc__)
 @click.option("--cases", default=len(CASES), show_default=True, help="how many of the cases, smallest first")
-def main(cases: int) -> None:
+@click.option("--profile", "profiled", default="", help="a process of the cluster to watch with py-spy")
+def main(cases: int, profiled: str) -> None:
     table = Table("nodes", "replicas", "measured", "to reach", "here", title="a Deployment on hollow nodes")
     for nodes, replicas, seconds in CASES[:cases]:
-        for what, target, here in _rows(asyncio.run(measure(nodes, replicas)), seconds):
+        for what, target, here in _rows(asyncio.run(measure(nodes, replicas, profiled)), seconds):
             table.add_row(f"{nodes:,}", f"{replicas:,}", what, target, here)
         table.add_section()
     Console().print(table)
