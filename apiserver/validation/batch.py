@@ -50,9 +50,8 @@ def _generated_selector(job: batch_v1.Job) -> list[FieldError]:
                 errors.append(FieldError.required(at.key(key), f"must be '{wanted}'"))
             elif value != wanted:
                 errors.append(FieldError.invalid(at, labels, f"must be '{wanted}'"))
-    expected = {"batch.kubernetes.io/controller-uid": job.metadata.uid or ""}
-    match = job.spec.selector.match_labels or {}
-    if not expected.items() <= match.items() and match != {"controller-uid": job.metadata.uid or ""}:
+    expected = dict.fromkeys(_UID_LABELS, job.metadata.uid or "") | dict.fromkeys(_NAME_LABELS, job.metadata.name or "")
+    if not selector_from(job.spec.selector).matches(expected):
         errors.append(FieldError.invalid(_SPEC.child("selector"), job.spec.selector, "`selector` not auto-generated"))
     return errors
 
