@@ -94,7 +94,10 @@ class Resources:
             allowed = subresource.verbs if subresource else ()
         else:
             allowed = resource.verbs
-        if verb not in allowed or (verb == "create" and resource.namespaced and not target.namespace):
+        misplaced = not target.subresource and (
+            (verb == "create" and bool(target.name)) or (verb in ("update", "patch") and not target.name)
+        )
+        if verb not in allowed or misplaced or (verb == "create" and resource.namespaced and not target.namespace):
             raise method_not_allowed()
 
     async def _call(self, request: web.BaseRequest, ctx: Context, endpoint: Endpoint, verb: str) -> Call:
