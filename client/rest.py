@@ -84,6 +84,10 @@ class RestTransport:
         data = await self._call(verb, path, params, body, headers, timeout)
         return api_pb2.Object(json=data, revision=_revision(data))
 
+    async def raw(self, path: str, timeout: float = CALL_TIMEOUT) -> bytes:
+        """What a path answers that is no object, such as a node's metrics. Raises StatusError. `timeout` in seconds."""
+        return await self._call("GET", path, {}, timeout=timeout)
+
     async def list(self, request: api_pb2.ListRequest) -> AsyncIterator[api_pb2.ListPage]:
         params = _selectors(request)
         params["resourceVersion"] = request.resource_version
@@ -184,12 +188,17 @@ class RestTransport:
 
 def in_cluster() -> Api:
     """The API of the cluster that this process' pod runs in. Raises RuntimeError outside of a pod."""
+    return Api(in_cluster_transport())
+
+
+def in_cluster_transport() -> RestTransport:
+    """The same, for who also needs paths that are no objects."""
     host = os.environ.get("KUBERNETES_SERVICE_HOST")
     port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     if not host or not (SERVICE_ACCOUNT / "token").exists():
         raise RuntimeError("not in a pod: KUBERNETES_SERVICE_HOST or the service-account token is missing")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    return Api(RestTransport(server, ca=SERVICE_ACCOUNT / "ca.crt", token_file=SERVICE_ACCOUNT / "token"))
+    return RestTransport(server, ca=SERVICE_ACCOUNT / "ca.crt", token_file=SERVICE_ACCOUNT / "token")
 
 
 def _path(resource: api_pb2.Resource, namespace: str = "", name: str = "") -> str:

@@ -27,6 +27,9 @@ from client.transport import TLS
 T = TypeVar("T")
 
 LOCAL = "localhost:5000/"
+WAIT = "pykube.dev/wait"
+"""A Deployment with this annotation `false` is not waited for: a cluster is of use before it works."""
+
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 RETRY = 0.3
 """Seconds between attempts, and between looks at what is being waited for."""
@@ -126,7 +129,7 @@ async def run(files: list[Path], *, api: Api, registry: str, timeout: float) -> 
         await patiently(lambda document=document: apply(api, document), deadline)  # type: ignore[misc]
         click.echo(f"applied {document['kind'].lower()}/{document['metadata']['name']}")
     for document in objects:
-        if document["kind"] == "Deployment":
+        if document["kind"] == "Deployment" and document["metadata"].get("annotations", {}).get(WAIT) != "false":
             metadata = document["metadata"]
             await patiently(lambda at=metadata: available(api, at["namespace"], at["name"]), deadline)  # type: ignore[misc]
             click.echo(f"deployment/{metadata['name']} is available")
