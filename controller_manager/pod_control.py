@@ -1,12 +1,14 @@
 """Creates and deletes pods for a controller, in bulk, and tells about it in upstream's events.
 
 Creation starts slowly (1, 2, 4, ... at a time): if a quota or an admission plugin refuses one pod it refuses the rest
-too, and asking for all of them would only flood the apiserver.
+too, and asking for all of them would only flood the apiserver. It also ends after `PATIENCE`: the owner's other news
+must not wait for a slow apiserver, and the events of the pods that were made bring the owner back for the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +22,8 @@ from controller_manager.owners import controller_ref
 
 #: Pods in the first of the growing batches.
 SLOW_START = 1
+#: Seconds after which no further batch is begun.
+PATIENCE = 0.5
 
 
 def pod_from_template(template: PodTemplateSpec, owner: Any) -> Pod:
@@ -68,9 +72,15 @@ class PodControl:
 async def slow_start(
     jobs: Sequence[Callable[[], Any]], skipped: Callable[[int], None], first: int = SLOW_START
 ) -> errors.StatusError | None:
-    """Run jobs in growing batches until one fails; `skipped` hears how many were not tried. The first failure."""
-    done, size = 0, min(first, len(jobs))
+    """Run jobs in growing batches until one fails or time is up; `skipped` hears how many were not tried.
+
+    Answers the first failure.
+    """
+    done, size, end = 0, min(first, len(jobs)), time.monotonic() + PATIENCE
     while done < len(jobs):
+        if time.monotonic() > end:
+            skipped(len(jobs) - done)
+            return None
         part = jobs[done : done + size]
         outcomes = await asyncio.gather(*(job() for job in part), return_exceptions=True)
         done += len(part)

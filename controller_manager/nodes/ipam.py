@@ -14,6 +14,7 @@ import logging
 from api import errors
 from api.types.core_v1 import Node
 from client.controller import Controller
+from client.writes import Patch
 from controller_manager.context import Context
 from controller_manager.nodes.events import record
 
@@ -66,7 +67,7 @@ class CidrSet:
 
 class NodeIpamController:
     def __init__(self, context: Context) -> None:
-        self._api = context.api
+        self._api, self._batcher = context.api, context.batcher
         self._recorder = context.recorder("cidrAllocator")
         self._nodes = context.informers.informer(Node)
         settings = context.settings
@@ -75,7 +76,7 @@ class NodeIpamController:
         for one in self._sets:
             for reserved in filter(None, settings.service_cidr.split(",")):
                 one.occupy(reserved)
-        self.controller: Controller[str] = Controller("node_ipam", self.reconcile, workers=10)
+        self.controller: Controller[str] = Controller("node_ipam", self.reconcile, workers=64)
         self._nodes.add_handler(on_add=self._seen, on_update=lambda _, new: self._seen(new), on_delete=self._gone)
 
     async def run(self) -> None:
@@ -112,7 +113,7 @@ class NodeIpamController:
                 "metadata": {"uid": node.metadata.uid},
                 "spec": {"podCIDR": given[0], "podCIDRs": given},
             }
-            await self._api.patch(Node, name, change, type="strategic")
+            await self._batcher.write(Patch(Node, name, change, patch_type="strategic"))
             log.info("node %s has pod range %s", name, given)
         except errors.StatusError as error:
             # after a timeout the range may be the node's all the same; then the informer will say so

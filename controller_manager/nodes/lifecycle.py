@@ -22,6 +22,7 @@ from api import time as api_time
 from api.types.coordination_v1 import Lease
 from api.types.core_v1 import Node, NodeCondition, Pod
 from client.controller import Controller
+from client.writes import Patch, UpdateStatus
 from controller_manager import conditions
 from controller_manager.context import Context
 from controller_manager.nodes import taints
@@ -63,14 +64,15 @@ def pods_by_node(pod: Pod) -> list[str]:
 
 class NodeLifecycleController:
     def __init__(self, context: Context, clock: Callable[[], float] = time.monotonic) -> None:
-        self._api, self._settings, self._clock = context.api, context.settings, clock
+        self._api, self._batcher = context.api, context.batcher
+        self._settings, self._clock = context.settings, clock
         self._recorder = context.recorder("node-controller")
         self._nodes = context.informers.informer(Node)
         self._pods = context.informers.informer(Pod)
         self._leases = context.informers.informer(Lease, namespace=LEASES)
         self._health: dict[str, _Health] = {}
         self._rates = EvictionRates(context.settings, clock)
-        self.controller: Controller[str] = Controller("node_lifecycle", self.reconcile, workers=8)
+        self.controller: Controller[str] = Controller("node_lifecycle", self.reconcile, workers=64)
         self._pods.add_index(BY_NODE, pods_by_node)
         self._pods.add_handler(on_add=self._pod_seen, on_update=lambda _, new: self._pod_seen(new))
         self._nodes.add_handler(
@@ -107,14 +109,14 @@ class NodeLifecycleController:
         if node.spec.unschedulable:
             wanted.append((taints.UNSCHEDULABLE, "NoSchedule"))
         present = {(t.key, t.effect) for t in node.spec.taints or () if t.key in _MANAGED and t.effect == "NoSchedule"}
-        await taints.swap(self._api, node, wanted, sorted(present - set(wanted)))
+        await taints.swap(self._api, self._batcher, node, wanted, sorted(present - set(wanted)))
         return None
 
     async def _label(self, node: Node) -> None:
         labels = node.metadata.labels or {}
         missing = {old: labels[new] for old, new in _OS_LABELS if new in labels and labels.get(old) != labels[new]}
         if missing:
-            await self._api.patch(Node, node.metadata.name or "", {"metadata": {"labels": missing}})
+            await self._batcher.write(Patch(Node, node.metadata.name or "", {"metadata": {"labels": missing}}))
 
     # -- silence ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +197,8 @@ class NodeLifecycleController:
         if changed.status.conditions == node.status.conditions:
             return node
         log.info("node %s has been silent for too long", node.metadata.name)
-        return await self._api.update_status(changed)
+        written: Node = await self._batcher.write(UpdateStatus(changed))
+        return written
 
     async def _mark_pods(self, node: Node) -> None:
         marking = []
@@ -211,7 +214,7 @@ class NodeLifecycleController:
         ready.status, ready.last_transition_time = "False", api_time.now()
         self._recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready")
         try:
-            await self._api.update_status(changed)
+            await self._batcher.write(UpdateStatus(changed))
         except errors.StatusError as error:
             if errors.is_conflict(error):
                 health = self._health.get(pod.spec.node_name or "")
@@ -236,7 +239,7 @@ class NodeLifecycleController:
         if fresh and not self._rates.may_evict(node):
             return
         try:
-            await taints.swap(self._api, node, add, remove)
+            await taints.swap(self._api, self._batcher, node, add, remove)
         except errors.StatusError as error:
             if fresh:
                 self._rates.give_back(zone_of(node))

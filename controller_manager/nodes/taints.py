@@ -9,6 +9,8 @@ from api import codec, errors
 from api import time as api_time
 from api.types.core_v1 import Node, Taint, Toleration
 from client.api import Api
+from client.batch import Batcher
+from client.writes import Patch
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -42,7 +44,13 @@ def find(node: Node, key: str, effect: str) -> Taint | None:
     return next((t for t in node.spec.taints or () if (t.key, t.effect) == (key, effect)), None)
 
 
-async def swap(api: Api, node: Node, add: Sequence[tuple[str, str]], remove: Sequence[tuple[str, str]]) -> bool:
+async def swap(
+    api: Api,
+    batcher: Batcher,
+    node: Node,
+    add: Sequence[tuple[str, str]],
+    remove: Sequence[tuple[str, str]],
+) -> bool:
     """Add and remove taints given as (key, effect). False if there was nothing to do. Raises StatusError.
 
     A conflict is tried again on a live read: what is added and removed does not depend on what else is there.
@@ -52,7 +60,7 @@ async def swap(api: Api, node: Node, add: Sequence[tuple[str, str]], remove: Seq
         if change is None:
             return False
         try:
-            await api.patch(Node, node.metadata.name or "", change)
+            await batcher.write(Patch(Node, node.metadata.name or "", change))
             return True
         except errors.StatusError as error:
             if not errors.is_conflict(error) or attempt == 2:

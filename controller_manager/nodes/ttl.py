@@ -9,6 +9,7 @@ from __future__ import annotations
 from api import errors
 from api.types.core_v1 import Node
 from client.controller import Controller
+from client.writes import Patch
 from controller_manager.context import Context
 
 ANNOTATION = "node.alpha.kubernetes.io/ttl"
@@ -18,10 +19,10 @@ _STEPS = ((0, 100, 0), (90, 500, 15), (450, 1000, 30), (900, 2000, 60), (1800, 1
 
 class NodeTtlController:
     def __init__(self, context: Context) -> None:
-        self._api = context.api
+        self._batcher = context.batcher
         self._nodes = context.informers.informer(Node)
         self._step = 0
-        self.controller: Controller[str] = Controller("ttlcontroller", self.reconcile, workers=4)
+        self.controller: Controller[str] = Controller("ttlcontroller", self.reconcile, workers=64)
         self._nodes.add_handler(
             on_add=lambda n: self._changed(n, count=True),
             on_update=lambda _, n: self._changed(n, count=False),
@@ -57,7 +58,7 @@ class NodeTtlController:
         if node is None or (node.metadata.annotations or {}).get(ANNOTATION) == wanted:
             return None
         try:
-            await self._api.patch(Node, name, {"metadata": {"annotations": {ANNOTATION: wanted}}})
+            await self._batcher.write(Patch(Node, name, {"metadata": {"annotations": {ANNOTATION: wanted}}}))
         except errors.StatusError as error:
             if not errors.is_not_found(error):
                 raise

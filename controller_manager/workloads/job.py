@@ -4,7 +4,8 @@ Invariants:
 - a pod counts once, and is never lost: it carries a finalizer until the status holds its uid as uncounted (KEP-2307);
   only then the finalizer goes, and only when that is seen the uid becomes a number. A controller that dies anywhere in
   between leaves enough behind to go on;
-- a job is looked at only in a version that has this controller's own last write, so that nothing is counted twice;
+- a job is looked at only in a version that has this controller's own last write, and a pod whose finalizer it took off
+  counts as free of it even while the cache says otherwise: the two caches are fed apart, and nothing is counted twice;
 - failures delay the next pods exponentially (10 s to 10 min) and end the job at its backoff limit, deadline, failed
   indexes or by its failure policy; success by count, by index, or by its success policy;
 - a job that has ended says first that it will (FailureTarget, SuccessCriteriaMet), then stops its pods, and gets its
@@ -46,6 +47,7 @@ class JobController:
         self._expectations = Expectations()
         self._pod_control = PodControl(context.batcher, self.recorder)
         self._written: dict[Key, int] = {}
+        self._released: set[str] = set()  # uids of pods without finalizer, of which the cache does not know it yet
         self.failures: dict[str, list[datetime]] = {}  # by job uid: failures since the last success
         self.controller: Controller[Key] = Controller("job", self.reconcile, workers=8)
         self.orphans: Controller[Key] = Controller("job_orphan_pod", self.release, workers=4)
@@ -63,7 +65,11 @@ class JobController:
             lambda job, pod: _selector(job).matches(pod.metadata.labels),
             terminating_counts=False,
         )
-        self._pods.add_handler(on_add=self._pod_seen, on_update=lambda _, new: self._pod_seen(new))
+        self._pods.add_handler(
+            on_add=self._pod_seen,
+            on_update=lambda _, new: self._pod_seen(new),
+            on_delete=lambda pod: self._released.discard(pod.metadata.uid or ""),
+        )
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -78,9 +84,12 @@ class JobController:
             self.orphans.enqueue(key_of(pod))
 
     def _pod_seen(self, pod: Pod) -> None:
+        if not facts.has_finalizer(pod):
+            self._released.discard(pod.metadata.uid or "")
+            return
         ref = controller_of(pod)
         ours = ref is not None and ref.kind == "Job"
-        if facts.has_finalizer(pod) and (ref is None or ours) and self._events.owner_of(pod) is None:
+        if (ref is None or ours) and self._events.owner_of(pod) is None:
             self.orphans.enqueue(key_of(pod))
 
     async def release(self, key: Key) -> float | None:
@@ -113,6 +122,7 @@ class JobController:
         found = await claim(
             self._api, job, candidates(self._pods, job), lambda pod: selector.matches(pod.metadata.labels)
         )
+        found = [facts.without_finalizer(p) if p.metadata.uid in self._released else p for p in found]
         if facts.is_finished(job):
             await self.remove_finalizers([p for p in found if facts.has_finalizer(p)])
             return None
@@ -133,12 +143,12 @@ class JobController:
         """Uids of the pods that have no finalizer any more. Raises the first failure after trying all."""
 
         async def remove(pod: Pod) -> str:
-            kept = [f for f in pod.metadata.finalizers or () if f != facts.FINALIZER]
+            kept = facts.without_finalizer(pod).metadata.finalizers
             change = {
                 "metadata": {
                     "uid": pod.metadata.uid,
                     "resourceVersion": pod.metadata.resource_version,
-                    "finalizers": kept or None,
+                    "finalizers": kept,
                 }
             }
             try:
@@ -146,7 +156,11 @@ class JobController:
             except errors.StatusError as error:
                 if not errors.is_not_found(error):
                     raise
-            return pod.metadata.uid or ""
+            uid = pod.metadata.uid or ""
+            cached = self._pods.get(pod.metadata.namespace or "", pod.metadata.name or "")
+            if cached is not None and cached.metadata.uid == uid and facts.has_finalizer(cached):
+                self._released.add(uid)
+            return uid
 
         outcomes = await asyncio.gather(*map(remove, found), return_exceptions=True)
         removed = [o for o in outcomes if isinstance(o, str)]
@@ -155,24 +169,29 @@ class JobController:
             raise failure
         return removed
 
-    async def create(self, job: Job, made: Sequence[Pod]) -> errors.StatusError | None:
+    async def create(self, job: Job, made: Sequence[Pod]) -> tuple[list[Pod], errors.StatusError | None]:
+        """The pods that were created, and why not all of them were."""
         key = key_of(job)
         made = made[:BURST]
+        created: list[Pod] = []
         if not made:
-            return None
+            return [], None
         self._expectations.expect_creations(key, len(made))
 
         def creating(pod: Pod) -> Callable[[], object]:
             async def create() -> None:
                 try:
-                    await self._pod_control.create(pod, job)
+                    created.append(await self._pod_control.create(pod, job))
                 except errors.StatusError:
                     self._expectations.creation_observed(key)
                     raise
 
             return create
 
-        return await slow_start([creating(pod) for pod in made], lambda n: self._expectations.creation_observed(key, n))
+        failure = await slow_start(
+            [creating(pod) for pod in made], lambda n: self._expectations.creation_observed(key, n)
+        )
+        return created, failure
 
     async def delete(self, job: Job, found: Sequence[Pod]) -> errors.StatusError | None:
         key = key_of(job)

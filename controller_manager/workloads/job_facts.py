@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from api import time as api_time
 from api.types.batch_v1 import Job, JobCondition
 from api.types.core_v1 import ContainerStatus, Pod
@@ -38,6 +40,12 @@ def only_replace_failed(job: Job) -> bool:
 
 def has_finalizer(pod: Pod) -> bool:
     return FINALIZER in (pod.metadata.finalizers or ())
+
+
+def without_finalizer(pod: Pod) -> Pod:
+    """A copy that is not tracked any more."""
+    kept = [name for name in pod.metadata.finalizers or () if name != FINALIZER]
+    return msgspec.structs.replace(pod, metadata=msgspec.structs.replace(pod.metadata, finalizers=kept or None))
 
 
 def failed(pod: Pod, job: Job) -> bool:

@@ -306,9 +306,8 @@ class Step:
                 self._wait = delay if self._wait is None else min(self._wait, delay)
                 return None
         made = self._make(done, missing)
-        failure = await self._control.create(job, made)
-        if failure is None:
-            self._active = [*self._active, *made]
+        created, failure = await self._control.create(job, made)
+        self._active = [*self._active, *created]
         return failure
 
     def _make(self, done: set[int], missing: int) -> list[Pod]:

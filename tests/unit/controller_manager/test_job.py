@@ -94,6 +94,26 @@ async def test_it_runs_pods_until_enough_have_succeeded() -> None:
         assert not any(facts.has_finalizer(p) for p in api.objects(Pod))
 
 
+async def test_a_pod_counts_once_though_the_pods_news_come_after_the_jobs() -> None:
+    api = FakeApi(job(completions=3, parallelism=1))
+    async with running(api, JobController) as harness:
+        informer: Any = harness.context.informers.informer(Pod)
+        apply, held = informer._apply, []
+        informer._apply = lambda event: apply(event) if facts.has_finalizer(event.object) else held.append(event)
+        await end(api, live(api)[0])
+        await harness.settle()
+        for annotation in ("a", "b"):  # the job is looked at again while the pods' cache is behind
+            await api.patch(Job, "work", {"metadata": {"annotations": {annotation: ""}}}, namespace="default")
+            await harness.settle()
+            assert get(api).status.succeeded == 1
+        informer._apply = apply
+        assert held
+        for event in held:
+            apply(event)
+        await harness.settle()
+        assert get(api).status.succeeded == 1 and len(api.objects(Pod)) == 2
+
+
 async def test_failures_count_and_end_the_job_at_its_limit() -> None:
     api = FakeApi(job(backoff_limit=1))
     async with running(api, JobController) as harness:
