@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,6 @@ from apiserver.store import (
     Rejected,
     Unavailable,
 )
-from apiserver.store.wire import Lost, Refused, Wire
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +43,6 @@ Reply = TypeVar("Reply")
 _LEASE_REUSE_SECONDS = 60.0  # as upstream: objects with equal time to live share a lease for this long
 _LIST_PAGE = 1000  # keys a call, so that one large list does not hold up etcd
 _RETRYABLE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
-_PATHS = {"Range": "/etcdserverpb.KV/Range", "Txn": "/etcdserverpb.KV/Txn"}
-_REVISION = rpc_pb2.RangeRequest(key=b"/", count_only=True)
-_REPLIES = {"Range": rpc_pb2.RangeResponse, "Txn": rpc_pb2.TxnResponse}
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -74,13 +69,6 @@ class EtcdTLS:
 
         return grpc.ssl_channel_credentials(read(self.ca), read(self.key), read(self.cert))
 
-    def context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.ca)
-        if self.cert:
-            context.load_cert_chain(self.cert, self.key)
-        context.set_alpn_protocols(["h2"])
-        return context
-
 
 @dataclass
 class _Endpoint:
@@ -88,22 +76,6 @@ class _Endpoint:
     kv: Any
     watch: Any
     lease: Any
-    wire: Wire | None
-
-    async def unary(self, method: str, request: Any, timeout: float, again: Callable[[], None] = lambda: None) -> Any:
-        """A call of the KV service; `again` is called before it is sent a second time, to be told why it was refused.
-
-        Raises Lost if it was sent the short way and nobody knows what became of it.
-        """
-        if self.wire is not None:
-            try:
-                data = await self.wire.call(_PATHS[method], request.SerializeToString(), timeout=timeout)
-            except Refused:
-                data = None
-                again()
-            if data is not None:
-                return _REPLIES[method].FromString(data)
-        return await getattr(self.kv, method)(request, timeout=timeout)
 
 
 class EtcdStore:
@@ -127,17 +99,12 @@ class EtcdStore:
             channel = grpc.aio.secure_channel(address, tls.credentials(), options=_CHANNEL_OPTIONS)
         else:
             channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-        secured = tls.context() if tls is not None and scheme == "https" else None
         return _Endpoint(
-            channel,
-            rpc_pb2_grpc.KVStub(channel),
-            rpc_pb2_grpc.WatchStub(channel),
-            rpc_pb2_grpc.LeaseStub(channel),
-            Wire(address, secured) if address.rpartition(":")[2].isdigit() else None,
+            channel, rpc_pb2_grpc.KVStub(channel), rpc_pb2_grpc.WatchStub(channel), rpc_pb2_grpc.LeaseStub(channel)
         )
 
     async def get(self, key: str) -> tuple[Record | None, int]:
-        reply = await self._small_range(rpc_pb2.RangeRequest(key=key.encode()))
+        reply = await self._range(rpc_pb2.RangeRequest(key=key.encode()))
         return (_record(reply.kvs[0]) if reply.kvs else None), reply.header.revision
 
     async def list(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> Page:
@@ -159,9 +126,6 @@ class EtcdStore:
 
     async def _range(self, request: Any) -> Any:
         return await self._call(lambda endpoint, timeout: endpoint.kv.Range(request, timeout=timeout))
-
-    async def _small_range(self, request: Any) -> Any:
-        return await self._call(lambda endpoint, timeout: endpoint.unary("Range", request, timeout))
 
     async def create(self, key: str, value: bytes, *, ttl: int = 0) -> int:
         written, revision, current = await self._put(key, value, 0, ttl)
@@ -210,22 +174,18 @@ class EtcdStore:
             success=[operation],
             failure=[rpc_pb2.RequestOp(request_range=rpc_pb2.RangeRequest(key=key))],
         )
-        retried = tried = False
-
-        def again() -> None:
-            nonlocal retried
-            retried = True
+        attempts = 0
 
         def attempt(endpoint: _Endpoint, timeout: float) -> Awaitable[Any]:
-            nonlocal tried, retried
-            retried, tried = tried, True
-            return endpoint.unary("Txn", request, timeout, again)
+            nonlocal attempts
+            attempts += 1
+            return endpoint.kv.Txn(request, timeout=timeout)  # type: ignore[no-any-return]
 
         reply = await self._call(attempt)
-        return reply, retried
+        return reply, attempts > 1
 
     async def revision(self) -> int:
-        reply = await self._small_range(_REVISION)
+        reply = await self._range(rpc_pb2.RangeRequest(key=b"/", count_only=True))
         return int(reply.header.revision)
 
     async def compact(self, revision: int) -> None:
@@ -307,8 +267,6 @@ class EtcdStore:
 
     async def close(self) -> None:
         for endpoint in self._endpoints:
-            if endpoint.wire is not None:
-                endpoint.wire.close()
             await endpoint.channel.close(None)
 
     def outdated(self, key: str) -> bool:
@@ -332,10 +290,6 @@ class EtcdStore:
             remaining = deadline - time.monotonic()
             try:
                 return await attempt(endpoint, max(0.05, min(remaining, self._timeout / 2)))
-            except Lost as error:
-                if time.monotonic() + delay >= deadline:
-                    raise Unavailable(f"etcd does not answer: {error}") from error
-                self._fail_over(endpoint)
             except grpc.aio.AioRpcError as error:
                 code, details = error.code(), error.details() or ""
                 if code is grpc.StatusCode.OUT_OF_RANGE:
