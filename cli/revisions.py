@@ -65,5 +65,5 @@ def choose(found: list[Revision], wanted: int) -> Revision:
                 return one
         raise CliError(f"unable to find specified revision {wanted} in history")
     if len(found) < 2:
-        raise CliError("no rollout history found" if not found else "no last revision to roll back to")
+        raise CliError("no rollout history found")
     return found[-2]

@@ -28,7 +28,7 @@ def raw_mode(wanted: bool) -> Iterator[None]:
     fd = sys.stdin.fileno()
     before = termios.tcgetattr(fd)
     try:
-        tty.setraw(fd)
+        tty.setraw(fd, termios.TCSADRAIN)  # what was typed ahead is for the container
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)

@@ -63,4 +63,10 @@ async def attach_to(env: Env, pod: Object, container: str, *, stdin: bool, tty: 
     if not quiet:
         env.err("If you don't see a command prompt, try pressing enter.")
     path = f"/api/v1/namespaces/{namespace_of(pod)}/pods/{name_of(pod)}/attach"
-    return await stream(env, path, container, stdin=stdin, tty=tty, command=None)
+    code = await stream(env, path, container, stdin=stdin, tty=tty, command=None)
+    if stdin and tty and not quiet and dig(pod, "spec", "restartPolicy") == "Always":
+        env.out(
+            f"Session ended, resume using 'pykubectl attach {name_of(pod)} -c {container} -i -t' "
+            "command when the pod is running"
+        )
+    return code

@@ -203,17 +203,15 @@ async def _attached(env: Env, pod: Object, params: dict[str, Any]) -> None:
             live = await _until(env, path, ("Succeeded", "Failed"), 60.0)
             if params["restart"] == "Never":
                 code = _exit_code(live, container)
+                if code:
+                    reason = dig(_state(live, container), "terminated", "reason", default="")
+                    env.err(f"pod {namespace_of(pod)}/{name_of(pod)} terminated ({reason})")
     finally:
         if params["rm"]:
             await env.client.request("DELETE", path, body={"kind": "DeleteOptions", "apiVersion": "v1"})
             sys.stdout.flush()
             if not params["quiet"]:
                 env.out(f'pod "{name_of(pod)}" deleted')
-        elif params["restart"] == "Always" and not params["quiet"]:
-            env.err(
-                f"Session ended, resume using 'pykubectl attach {name_of(pod)} -c {container} "
-                f"{'-i ' if params['stdin'] else ''}{'-t' if params['tty'] else ''}' command when the pod is running"
-            )
     if code:
         raise SilentExit(code)
 
@@ -238,7 +236,10 @@ async def _print_log(env: Env, path: str, container: str) -> None:
 
 
 def _exit_code(pod: Object, container: str) -> int:
-    for status in dig(pod, "status", "containerStatuses", default=[]):
-        if status.get("name") == container:
-            return int(dig(status, "state", "terminated", "exitCode", default=0))
-    return 0
+    return int(dig(_state(pod, container), "terminated", "exitCode", default=0))
+
+
+def _state(pod: Object, container: str) -> Object:
+    statuses = dig(pod, "status", "containerStatuses", default=[])
+    state: Object = next((status.get("state") or {} for status in statuses if status.get("name") == container), {})
+    return state

@@ -130,7 +130,8 @@ def _environment(text: Text, container: Object, pod: Object | None) -> None:
         elif source.get("resourceFieldRef"):
             ref = source["resourceFieldRef"]
             where, _, resource = str(ref.get("resource", "")).partition(".")
-            value = dig(container, "resources", where, resource, default="node allocatable")
+            amount = dig(container, "resources", where, resource)
+            value = _divided(amount, ref.get("divisor"), resource) if amount else "node allocatable"
             text.line(3, f"{name}:\t{value} ({ref.get('resource')})")
         elif source.get("secretKeyRef"):
             ref = source["secretKeyRef"]
@@ -140,6 +141,16 @@ def _environment(text: Text, container: Object, pod: Object | None) -> None:
             ref = source["configMapKeyRef"]
             shown = f"<set to the key '{ref.get('key')}' of config map '{ref.get('name')}'>"
             text.line(3, f"{name}:\t{shown}\tOptional: {_bool(ref.get('optional'))}")
+
+
+def _divided(amount: str, divisor: str | None, resource: str) -> str:
+    """The number a container sees: in units of the divisor, rounded up."""
+    from api.quantity import Quantity
+
+    unit = Quantity(divisor or 0) or Quantity(1)
+    if resource == "cpu":
+        return str(-(-Quantity(amount).milli // unit.milli))
+    return str(-(-Quantity(amount).value // unit.value))
 
 
 def field_value(pod: Object | None, path: str) -> str:

@@ -299,7 +299,8 @@ class DockerRuntime:
             except OSError as error:
                 if sock is not None:
                     sock.close()
-                failures.append(str(error.strerror or error))
+                where = f"tcp4 {address}" if family == socket.AF_INET else f"tcp6 [{address}]"
+                failures.append(f"dial {where}:{port}: connect: {os.strerror(error.errno or 0).lower()}")
         raise RuntimeFailure(
             f"failed to connect to localhost:{port} inside namespace of sandbox {sandbox_id}, "
             f"IPv4: {failures[0]} IPv6: {failures[1]}"

@@ -300,8 +300,12 @@ async def test_a_socket_made_inside_a_namespace_stays_there(pods: Pods) -> None:
     writer.write_eof()
     assert await reader.read() == b"through the namespace"
     writer.close()
-    with pytest.raises(cri.RuntimeFailure, match="failed to connect to localhost:8082 inside namespace"):
+    with pytest.raises(cri.RuntimeFailure, match="failed to connect to localhost:8082 inside namespace") as refused:
         await pod.runtime.dial(pod.sandbox.id, 8082)
+    assert str(refused.value).endswith(
+        "IPv4: dial tcp4 127.0.0.1:8082: connect: connection refused "
+        "IPv6: dial tcp6 [::1]:8082: connect: connection refused"
+    )
     here = Path("/proc/self/ns/net").readlink()
     assert await asyncio.to_thread(lambda: Path("/proc/thread-self/ns/net").readlink()) == here
     with pytest.raises(FileNotFoundError):

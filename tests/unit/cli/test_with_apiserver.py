@@ -134,6 +134,32 @@ def test_one_object_through_its_life(cluster: Run) -> None:
     assert gone.err == 'Error from server (NotFound): deployments.apps "web" not found\n'
 
 
+def test_describe_shows_resources_in_the_units_the_container_sees(cluster: Run, home: Path) -> None:
+    (home / "units.yaml").write_text("""
+apiVersion: v1
+kind: Pod
+metadata: {name: units}
+spec:
+  containers:
+    - name: c
+      image: example/c
+      resources: {limits: {memory: 64Mi, cpu: 200m}}
+      env:
+        - {name: MEMORY, valueFrom: {resourceFieldRef: {resource: limits.memory, divisor: 1Mi}}}
+        - {name: BYTES, valueFrom: {resourceFieldRef: {resource: limits.memory}}}
+        - {name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}
+        - {name: MILLI, valueFrom: {resourceFieldRef: {resource: limits.cpu, divisor: 1m}}}
+""")
+    cluster("create", "-f", "units.yaml")
+    lines = {tuple(line.split()) for line in cluster("describe", "pod", "units").out.splitlines()}
+    assert lines >= {
+        ("MEMORY:", "64", "(limits.memory)"),
+        ("BYTES:", "67108864", "(limits.memory)"),
+        ("CPU:", "1", "(limits.cpu)"),
+        ("MILLI:", "200", "(limits.cpu)"),
+    }
+
+
 def test_refusals_are_the_servers_words(cluster: Run, home: Path) -> None:
     (home / "bad.yaml").write_text(WEB.split("---")[0].replace("name: web\n        image: example/web:1", "name: WEB"))
     result = cluster("apply", "-f", "bad.yaml")
