@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from api import errors, names
 from api import time as api_time
+from apiserver import ids
 from apiserver.endpoint import Endpoint
 from apiserver.pipeline import metadata, ownership
 from apiserver.pipeline.admit import admit_mutating, admit_validating
@@ -96,6 +96,6 @@ def fill_system_metadata(obj: Any) -> None:
     """What only the server may set on a new object (upstream's FillObjectMetaSystemFields)."""
     meta = obj.metadata
     meta.creation_timestamp = api_time.now()
-    meta.uid = str(uuid.uuid4())
+    meta.uid = ids.uuid4()
     meta.deletion_timestamp = meta.deletion_grace_period_seconds = None
     meta.resource_version = meta.self_link = meta.generation = None

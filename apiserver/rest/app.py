@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from api import codec, errors
+from apiserver import ids
 from apiserver.auth import Attributes, User
 from apiserver.auth.authorizers import selected_name
 from apiserver.failures import status_error
@@ -187,8 +187,7 @@ def _audit_id(request: web.BaseRequest) -> str:
     given = request.headers.get("Audit-Id")
     if given:
         return given[:128]
-    digits = secrets.token_hex(16)
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return ids.uuid4()
 
 
 def _attributes(user: User, verb: str, target: Target, request: web.BaseRequest) -> Attributes:
