@@ -142,9 +142,10 @@ def _rows(result: Result, seconds: float | None) -> list[tuple[str, str, str]]:
 @click.command(help=__doc__)
 @click.option("--cases", default=len(CASES), show_default=True, help="how many of the cases, smallest first")
 @click.option("--profile", "profiled", default="", help="a process of the cluster to watch with py-spy")
-def main(cases: int, profiled: str) -> None:
+@click.option("--case", "own", nargs=2, type=int, help="NODES REPLICAS, instead of the usual cases")
+def main(cases: int, profiled: str, own: tuple[int, int] | None) -> None:
     table = Table("nodes", "replicas", "measured", "to reach", "here", title="a Deployment on hollow nodes")
-    for nodes, replicas, seconds in CASES[:cases]:
+    for nodes, replicas, seconds in [(*own, None)] if own else CASES[:cases]:
         for what, target, here in _rows(asyncio.run(measure(nodes, replicas, profiled)), seconds):
             table.add_row(f"{nodes:,}", f"{replicas:,}", what, target, here)
         table.add_section()

@@ -56,20 +56,31 @@ class Cluster:
         self._pki = folder / "pki"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._health: dict[str, int] = {}
-        self._etcd, self._etcd_peer = free_port(), free_port()
-        self._rest, self._grpc = free_port(), free_port()
+        self._been_up: set[str] = set()
+        self._choose_ports("etcd")
+        self._choose_ports("apiserver")
 
     def client(self, who: str = "admin") -> Api:
         return Api.connect(f"127.0.0.1:{self._grpc}", tls=self._tls(who))
 
     async def start(self, name: str, *options: str) -> None:
         """`etcd`, `apiserver`, `scheduler` or `controller-manager`; returns when it is up. Raises RuntimeError."""
-        command = [*getattr(self, "_" + name.replace("-", "_") + "_command")(), *options]
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = await asyncio.to_thread(
-                subprocess.Popen, command, stdout=log, stderr=log, cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT))
-            )
-        await self._up(name)
+        for attempts_left in (2, 1, 0):
+            command = [*getattr(self, "_" + name.replace("-", "_") + "_command")(), *options]
+            environment = dict(os.environ, PYTHONPATH=str(ROOT))
+            with (self.folder / f"{name}.log").open("ab") as log:
+                self._processes[name] = await asyncio.to_thread(
+                    subprocess.Popen, command, stdout=log, stderr=log, cwd=ROOT, env=environment
+                )
+            try:
+                await self._up(name)
+                self._been_up.add(name)
+                return
+            except RuntimeError:
+                # any connection of this machine may have taken the port since it was chosen
+                if not attempts_left or "address already in use" not in self.log(name).lower():
+                    raise
+                self._choose_ports(name)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a process and wait for its end."""
@@ -102,6 +113,12 @@ class Cluster:
         url = f"http://127.0.0.1:{self._health[name]}/metrics"
         text = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=30).read().decode())
         return list(text_string_to_metric_families(text))
+
+    def _choose_ports(self, name: str) -> None:
+        if name == "etcd":
+            self._etcd, self._etcd_peer = free_port(), free_port()
+        elif name == "apiserver" and name not in self._been_up:
+            self._rest, self._grpc = free_port(), free_port()
 
     # -- the processes ----------------------------------------------------------------------------------------------
 
