@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from aiohttp import web
@@ -17,6 +18,7 @@ from apiserver.rest.bodies import to_yaml
 from apiserver.rest.negotiate import Media
 
 _WHOLE = 64 * 1024  # bytes: below this a list is one response, not a stream
+_TURN = 500  # rows made in one turn of the event loop: some milliseconds
 
 
 def list_metadata(listing: Listing) -> bytes:
@@ -64,6 +66,16 @@ def _separated(items: list[bytes]) -> list[bytes]:
     return mixed
 
 
+async def _made(pieces: Iterable[bytes]) -> list[bytes]:
+    """All pieces. Making the rows of a long Table takes a while: others get their turn in between."""
+    made = []
+    for number, piece in enumerate(pieces, start=1):
+        made.append(piece)
+        if number % _TURN == 0:
+            await asyncio.sleep(0)
+    return made
+
+
 async def respond(
     request: web.BaseRequest, endpoint: Endpoint, listing: Listing, media: Media, headers: dict[str, str]
 ) -> web.StreamResponse:
@@ -71,7 +83,7 @@ async def respond(
     include = tables.check_include(request.query.get("includeObject", "")) if media.form == "Table" else ""
     parts = pieces(endpoint, listing, media, include)
     if media.form == "Table" or media.yaml:
-        parts = list(parts)
+        parts = await _made(parts)
     assert isinstance(parts, list)
     length = sum(map(len, parts))
     if media.yaml:
