@@ -17,6 +17,7 @@ from api import errors, fields
 from api import time as api_time
 from api.quantity import canonical
 from api.schema import Node, struct_node
+from api.unstructured import Unstructured
 
 Visit = Callable[[Any], Any]
 Plan = tuple[tuple[str, Visit], ...]
@@ -30,7 +31,7 @@ def canonicalize(obj: msgspec.Struct) -> None:
     Raises StatusError (400) in upstream's words for one that is malformed.
     """
     try:
-        _visit_struct(obj)
+        _visit_struct(obj.metadata if isinstance(obj, Unstructured) else obj)
     except ValueError as error:
         raise errors.bad_request(fields.cannot_be_handled(_head(obj), type(obj), str(error))) from None
 

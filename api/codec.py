@@ -6,18 +6,21 @@ without either, which is nearly every one, is decoded by msgspec alone. `api.fie
 
 from __future__ import annotations
 
+import copy
+import weakref
 from typing import Any, TypeVar
 
 import msgspec
 
-from api import errors, fields
+from api import errors, fields, unstructured
 from api.resources import find_kind
 from api.schema import struct_node
+from api.unstructured import Unstructured
 
 T = TypeVar("T")
-S = TypeVar("S", bound=msgspec.Struct)
+S = TypeVar("S")
 
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=unstructured.enc_hook)
 
 
 class _Envelope(msgspec.Struct):
@@ -28,14 +31,19 @@ class _Envelope(msgspec.Struct):
 _envelope = msgspec.json.Decoder(_Envelope)
 
 
-_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+_decoders: weakref.WeakKeyDictionary[type[Any], msgspec.json.Decoder[Any]] = weakref.WeakKeyDictionary()
+
+
+def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """A decoder that takes documents without unknown fields and nulls only, unless the kind is a custom one."""
+    return msgspec.json.Decoder(kind, dec_hook=unstructured.dec_hook)
 
 
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    decoder = _decoders.get(kind)
-    if decoder is None:
-        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
-    return decoder
+    found = _decoders.get(kind)
+    if found is None:
+        found = _decoders[kind] = decoder(kind)
+    return found
 
 
 def encode(obj: Any) -> bytes:
@@ -51,6 +59,8 @@ def decode(data: bytes | str, kind: type[T]) -> T:
     try:
         return _decoder(kind).decode(data)
     except msgspec.ValidationError as error:
+        if unstructured.is_unstructured(kind):
+            raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
         return _lenient(fields.parse(data), kind, error)
     except msgspec.DecodeError:
         raise errors.bad_request(fields.syntax_error(data)) from None
@@ -58,6 +68,8 @@ def decode(data: bytes | str, kind: type[T]) -> T:
 
 def decode_reporting(data: bytes | str, kind: type[S]) -> tuple[S, list[str]]:
     """`decode`, and what fieldValidation=Strict or Warn has to report: unknown and duplicate fields."""
+    if issubclass(kind, Unstructured):
+        return decode(data, kind), fields.strict_errors(data, kind)
     try:
         obj = _decoder(kind).decode(data)
         if fields.may_have_duplicates(data):
@@ -86,6 +98,8 @@ def decode_any(data: bytes | str) -> Any:
 
 def to_dict(obj: Any) -> dict[str, Any]:
     """The object as plain JSON values, nothing shared with it but scalars and free-form values."""
+    if isinstance(obj, Unstructured):
+        return copy.deepcopy(obj.document())
     converted: dict[str, Any] = msgspec.to_builtins(obj, enc_hook=_plain)
     return converted
 
@@ -97,9 +111,11 @@ def _plain(raw: Any) -> Any:
 
 
 def _raw(value: Any) -> Any:
-    """With the sets of managedFields as text again, as the types have them."""
-    metadata = value.get("metadata") if isinstance(value, dict) else None
-    entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
+    """An object or its metadata with the sets of managedFields as text again, as the types have them."""
+    if isinstance(value, dict) and isinstance(metadata := value.get("metadata"), dict):
+        kept = _raw(metadata)
+        return value if kept is metadata else {**value, "metadata": kept}
+    entries = value.get("managedFields") if isinstance(value, dict) else None
     if not entries or not isinstance(entries, list):
         return value
     kept = []
@@ -107,11 +123,13 @@ def _raw(value: Any) -> Any:
         if isinstance(entry, dict) and isinstance(fields := entry.get("fieldsV1"), dict):
             entry = {**entry, "fieldsV1": msgspec.Raw(msgspec.json.encode(fields))}
         kept.append(entry)
-    return {**value, "metadata": {**(metadata or {}), "managedFields": kept}}
+    return {**value, "managedFields": kept}
 
 
 def from_dict(kind: type[T], value: dict[str, Any]) -> T:
     """An object from plain JSON values; the same leniency and errors as `decode`."""
+    if unstructured.is_unstructured(kind):
+        return kind.build(copy.deepcopy(value))  # type: ignore[attr-defined, no-any-return]
     try:
         return msgspec.convert(_raw(value), kind)
     except msgspec.ValidationError as error:

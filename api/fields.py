@@ -14,6 +14,8 @@ import msgspec
 
 from api.quantity import FORMAT_WRONG
 from api.schema import ANY, Node, struct_node
+from api.types.meta_v1 import ObjectMeta
+from api.unstructured import is_unstructured
 
 _GO_KIND = {str: "string", bool: "bool", int: "number", float: "number", dict: "object", list: "array"}
 
@@ -169,7 +171,7 @@ def _zero(node: Node) -> Any:
     return {"struct": {}, "map": {}, "list": []}.get(node.kind)
 
 
-def strict_errors(data: bytes | str, kind: type[msgspec.Struct]) -> list[str]:
+def strict_errors(data: bytes | str, kind: type[Any]) -> list[str]:
     """The unknown and duplicate fields of a document: `unknown field "spec.containers[0].imagee"`.
 
     Empty for a document that has none, and for one that can't be decoded at all.
@@ -179,12 +181,29 @@ def strict_errors(data: bytes | str, kind: type[msgspec.Struct]) -> list[str]:
     except ValueError:
         return []
     # Upstream's decoder reports each of them once, unknown fields in the order it meets them.
-    return list(dict.fromkeys(_strict(value, struct_node(kind), "")))
+    return list(dict.fromkeys(_strict_document(value, kind)))
 
 
-def unknown_fields(value: Any, kind: type[msgspec.Struct]) -> list[str]:
+def unknown_fields(value: Any, kind: type[Any]) -> list[str]:
     """The same for values that are already parsed (from YAML or out of a patch): unknown fields only."""
-    return list(dict.fromkeys(_strict(value, struct_node(kind), "")))
+    return list(dict.fromkeys(_strict_document(value, kind)))
+
+
+def _strict_document(value: Any, kind: type[Any]) -> Iterator[str]:
+    if not is_unstructured(kind):
+        yield from _strict(value, struct_node(kind), "")
+        return
+    if not isinstance(value, dict):
+        return
+    # Whatever the schema prunes is unknown; what it does not describe may still be there twice.
+    yield from _strict(value, _ANYTHING, "")
+    yield from _strict(value.get("metadata"), struct_node(ObjectMeta), "metadata")
+    if kind.shape is not None:
+        yield from (f'unknown field "{path}"' for path in kind.shape.unknown(value))
+
+
+_ANYTHING = Node("map", "map[string]interface {}")
+_ANYTHING.element = _ANYTHING
 
 
 def strict_decoding_error(found: list[str]) -> str:

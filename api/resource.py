@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-
-import msgspec
+from typing import Any
 
 # `Resource` has an attribute named `type`.
-TypeOf = type[msgspec.Struct]
+TypeOf = type[Any]
 
 
 @dataclass(frozen=True)

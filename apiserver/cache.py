@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
-from api import errors
-from apiserver.entries import Entry, with_revision
+from api import codec, errors
+from api.unstructured import is_unstructured
+from apiserver.entries import Entry, with_revision, without_revision
 from apiserver.feed import Feed
 from apiserver.store import Change, Record, Store
 from apiserver.watching import Event, Watcher
@@ -39,7 +40,8 @@ class Cache:
         self._store = store
         self._feed = feed
         self.prefix = prefix
-        self.decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(type_)
+        self.decoder: msgspec.json.Decoder[Any] = codec.decoder(type_)
+        self._custom = is_unstructured(type_)
         self._describe = describe
         self._entries: dict[str, Entry] = {}
         self._keys: list[str] = []
@@ -114,11 +116,23 @@ class Cache:
         self._watchers.clear()
         self._feed.detach(self.prefix)
 
+    def renew(self, type_: type[Any], describe: Describe) -> None:
+        """Take what is stored for another type from now on; what is cached changes without an event."""
+        self.decoder, self._describe, self._custom = codec.decoder(type_), describe, is_unstructured(type_)
+        for key, old in self._entries.items():
+            self._entries[key] = self._entry(Record(key, without_revision(old.json, old.revision), old.revision))
+
+    def end_watches(self) -> None:
+        """Let all watchers start anew."""
+        for watcher in list(self._watchers):
+            watcher.end(None)
+        self._watchers.clear()
+
     def _entry(self, record: Record) -> Entry:
         obj = self.decoder.decode(record.value)
         labels, fields = self._describe(obj)
         meta = obj.metadata
-        json = with_revision(record.value, record.revision)
+        json = with_revision(codec.encode(obj) if self._custom else record.value, record.revision)
         entry = Entry(record.key, record.revision, json, meta.name or "", meta.namespace or "", labels, fields)
         if record.revision > self._window_start and self.ready:
             # Some watchers (the node authorizer) want the object; it is here anyway. `apply` takes it off again.

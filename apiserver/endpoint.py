@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from api import codec
 from api.resources import Resource
+from api.unstructured import is_unstructured
 from apiserver.cache import Cache
 from apiserver.conversion import Conversion
 from apiserver.entries import Entry, with_revision
@@ -53,6 +55,8 @@ class Endpoint:
         *,
         conversion: Conversion | None = None,
         shared: Endpoint | None = None,
+        cache: Cache | None = None,
+        kept: type[Any] | None = None,
     ) -> None:
         self.resource = resource
         self.stored = conversion.stored if conversion else resource
@@ -63,11 +67,16 @@ class Endpoint:
         self.prefix = f"/registry/{self.stored.group or 'core'}/{self.stored.plural}/"
         self.ttl = _EVENT_TTL_SECONDS if self.stored.group_resource == "events" else 0
         self.returns_deleted = resource.group_resource in _RETURN_DELETED
-        self.cache: Cache = shared.cache if shared else self._make_cache(feed)
+        self.custom = is_unstructured(resource.type)
+        #: Of a custom kind whose versions a webhook converts: what was stored in another version, in the stored one.
+        self.upgrade: Callable[[Any], Any] | None = None
+        self.ask: Callable[[Iterable[bytes], type[Any]], Awaitable[None]] | None = None
+        self._kept = kept or self.stored.type
+        self.cache: Cache = cache or (shared.cache if shared else self._make_cache(feed))
 
     def _make_cache(self, feed: Feed) -> Cache:
         index = _INDEXES.get(self.stored.group_resource, "")
-        return Cache(self.store, feed, self.prefix, self.stored.type, self.describe, index=index)
+        return Cache(self.store, feed, self.prefix, self._kept, self.describe, index=index)
 
     def describe(self, obj: Any) -> tuple[dict[str, str] | None, dict[str, str]]:
         """Labels and selectable fields of a stored object."""
@@ -88,14 +97,26 @@ class Endpoint:
         obj = self.cache.decoder.decode(record.value)
         labels, fields = self.describe(obj)
         meta = obj.metadata
-        json = with_revision(record.value, record.revision)
+        json = with_revision(codec.encode(obj) if self.custom else record.value, record.revision)
         return Entry(record.key, record.revision, json, meta.name or "", meta.namespace or "", labels, fields)
 
     def decode_stored(self, record: Record) -> Any:
         """A private copy of a stored object, its resourceVersion set."""
         obj = self.cache.decoder.decode(record.value)
+        if self.upgrade is not None:
+            obj = self.upgrade(obj)
         obj.metadata.resource_version = str(record.revision)
         return obj
+
+    async def prepare(self, documents: Iterable[bytes]) -> None:
+        """Before many are rendered: ask whoever converts them. Raises StatusError."""
+        if self.ask is not None:
+            await self.ask(documents, self.resource.type)
+
+    def row_object(self, json: bytes) -> Any:
+        """What the strategy makes a Table row of."""
+        obj = self.cache.decoder.decode(json)
+        return self.served(obj) if self.custom else obj
 
     def encode(self, obj: Any) -> bytes:
         """A stored-type object as the store keeps it."""
@@ -127,4 +148,4 @@ class Endpoint:
 
     @property
     def served_decoder(self) -> msgspec.json.Decoder[Any]:
-        return msgspec.json.Decoder(self.resource.type)
+        return codec.decoder(self.resource.type)

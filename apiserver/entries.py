@@ -55,3 +55,8 @@ def with_revision(value: bytes, revision: int) -> bytes:
     if value[at : at + 1] == b"}":
         return b'%b"resourceVersion":"%d"%b' % (value[:at], revision, value[at:])
     return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
+
+
+def without_revision(json: bytes, revision: int) -> bytes:
+    """The stored value of a version."""
+    return json.replace(b'"resourceVersion":"%d",' % revision, b"", 1)

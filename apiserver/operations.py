@@ -28,6 +28,7 @@ from apiserver.pipeline.update import Rules, resource_rules, status_rules
 from apiserver.registry import Registry
 from apiserver.store import Record
 from apiserver.strategy import Context
+from apiserver.unconverted import Unconverted
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class Reply:
     json: bytes
     revision: int = 0
     code: int = 200
+    unrendered: bool = False  # `json` is the stored version: how the served one looks has to be asked for
 
 
 @dataclass(slots=True)
@@ -82,11 +84,27 @@ def handles(group: str, plural: str, subresource: str, *verbs: str) -> Callable[
 def reply(endpoint: Endpoint, record: Record, code: int = 200) -> Reply:
     """The answer to a write."""
     json = with_revision(record.value, record.revision) if record.revision else record.value
-    return Reply(endpoint.render(json), record.revision, code)
+    try:
+        return Reply(endpoint.render(json), record.revision, code)
+    except Unconverted:
+        return Reply(json, record.revision, code, unrendered=True)
 
 
 async def run(verb: str, call: Call) -> Reply:
     """Carry out get, create, update, patch or delete. Raises StatusError."""
+    while True:
+        try:
+            found = await _run(verb, call)
+            break
+        except Unconverted as missing:  # nothing is written yet
+            await missing.resolve()
+    if found.unrendered:
+        await call.endpoint.prepare([found.json])
+        found.json = call.endpoint.render(found.json)
+    return found
+
+
+async def _run(verb: str, call: Call) -> Reply:
     resource, subresource = call.ctx.resource, call.ctx.subresource
     table = HANDLERS.get((resource.group, resource.plural, subresource))
     if table is not None and verb in table:

@@ -70,6 +70,8 @@ class Registry:
         self._endpoints: dict[tuple[str, str, str], Endpoint] = {}
         self._virtual: dict[tuple[str, str, str], Endpoint] = {}
         self._by_type: dict[Any, Endpoint] = {}
+        #: Called when a custom resource comes, changes or goes.
+        self.on_change: builtins.list[Callable[[], None]] = []
         for resource in sorted(resources, key=lambda r: (r.group, r.version, r.plural) in CONVERSIONS):
             if "get" in resource.verbs and resource.group_resource != "componentstatuses":
                 self.add(resource)
@@ -114,6 +116,21 @@ class Registry:
             what = found
         resource = what if isinstance(what, Resource) else resource_for(what)
         return self._endpoints[resource.group, resource.version, resource.plural]
+
+    def versions(self, group: str, plural: str) -> builtins.list[Endpoint]:
+        """The endpoints of a resource, whatever their version."""
+        return [e for (g, _, p), e in self._endpoints.items() if (g, p) == (group, plural)]
+
+    def serve(self, group: str, plural: str, endpoints: builtins.list[Endpoint]) -> None:
+        """From now on these are the versions of a custom resource; an empty list withdraws it."""
+        for name in [n for n in self._endpoints if (n[0], n[2]) == (group, plural)]:
+            self._by_type.pop(self._endpoints.pop(name).resource.type, None)
+        for endpoint in endpoints:
+            resource = endpoint.resource
+            self._endpoints[resource.group, resource.version, resource.plural] = endpoint
+            self._by_type[resource.type] = endpoint
+        for changed in self.on_change:
+            changed()
 
     @property
     def endpoints(self) -> Iterable[Endpoint]:

@@ -18,9 +18,11 @@ import apiserver.subresources  # noqa: F401  (registers their handlers)
 from api.resources import Resource
 from apiserver.admission import AdmissionPlugin
 from apiserver.audit.record import Auditor
+from apiserver.extensions.controller import Extensions
 from apiserver.gate import Gate
 from apiserver.grpc.service import ApiService
 from apiserver.kubelets import Kubelets
+from apiserver.outbound import Caller
 from apiserver.registry import Registry
 from apiserver.rest.app import App
 from apiserver.rest.audited import Audit
@@ -103,8 +105,11 @@ async def serve(
     await registry.start()
     feeding = asyncio.create_task(registry.feed.run(), name="feed")
     asking: asyncio.Task[None] | None = None
+    caller = Caller(registry)
+    extensions = contextlib.AsyncExitStack()
     try:
         security = secure(registry)
+        await extensions.enter_async_context(Extensions(registry, caller).running())
         for step in prepare:
             await step(registry)
         state = State(store_answered=time.monotonic())
@@ -126,6 +131,8 @@ async def serve(
                 state.ready, state.stopping = False, True
                 registry.stop_watches()
     finally:
+        await extensions.aclose()
+        await caller.close()
         feeding.cancel()
         if asking is not None:
             asking.cancel()

@@ -13,6 +13,7 @@ from typing import Any
 
 from api import errors
 from api import time as api_time
+from api.types.core_v1 import Namespace
 from api.types.meta_v1 import DeleteOptions
 from apiserver.endpoint import Endpoint
 from apiserver.pipeline.admit import admit_mutating, admit_validating
@@ -61,6 +62,7 @@ async def _attempt(
     endpoint: Endpoint, ctx: Context, current: Record, obj: Any, options: DeleteOptions
 ) -> tuple[Record, bool]:
     before = endpoint.encode(obj)
+    endpoint.strategy.prepare_delete(ctx, obj)
     verdict = _mark_graceful(endpoint, ctx, obj, options)
     if verdict == "pending":
         return current, False
@@ -139,12 +141,12 @@ def _mark_deleting(obj: Any) -> None:
         if meta.generation:
             meta.generation += 1
     meta.deletion_grace_period_seconds = 0
-    if obj.kind == "Namespace" and obj.status.phase != "Terminating":
+    if isinstance(obj, Namespace) and obj.status.phase != "Terminating":
         obj.status.phase = "Terminating"
 
 
 def _namespace_held(obj: Any) -> bool:
-    return obj.kind == "Namespace" and bool(obj.spec.finalizers)
+    return isinstance(obj, Namespace) and bool(obj.spec.finalizers)
 
 
 def _wanted_finalizers(endpoint: Endpoint, ctx: Context, obj: Any, options: DeleteOptions) -> Sequence[str] | None:

@@ -22,6 +22,8 @@ MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 ACCEPTED = (JSON, MERGE, STRATEGIC, APPLY)
+#: Nothing but a schema tells how a custom resource merges.
+ACCEPTED_CUSTOM = (JSON, MERGE, APPLY)
 
 
 def parse(content_type: str, body: bytes) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from api import errors
 from apiserver.endpoint import Endpoint
+from apiserver.entries import without_revision
 from apiserver.pipeline import metadata, ownership
 from apiserver.pipeline.admit import admit_mutating, admit_validating
 from apiserver.store import Conflict, Record, Unavailable
@@ -158,11 +159,6 @@ async def newest_known(endpoint: Endpoint, key: str) -> tuple[Record | None, boo
         return Record(key, without_revision(entry.json, entry.revision), entry.revision), False
     record, _ = await endpoint.store.get(key)
     return record, True
-
-
-def without_revision(json: bytes, revision: int) -> bytes:
-    """The stored value of a cached version."""
-    return json.replace(b'"resourceVersion":"%d",' % revision, b"", 1)
 
 
 def _check_uid(resource: str, name: str, new: Any, old: Any) -> None:

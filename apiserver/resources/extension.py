@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api.types import admissionregistration_v1, apiextensions_v1, apiregistration_v1
 from apiserver.defaults import others as defaults
+from apiserver.extensions.cleanup import mark_for_cleanup
 from apiserver.printers import others as rows
 from apiserver.resources.base import BuiltIn
 from apiserver.strategy import Context, Strategy
@@ -24,6 +25,9 @@ class CustomResourceDefinitionStrategy(BuiltIn):
     def prepare_create(self, ctx: Context, obj: apiextensions_v1.CustomResourceDefinition) -> None:
         super().prepare_create(ctx, obj)
         obj.status.stored_versions = [version.name for version in obj.spec.versions if version.storage]
+
+    def prepare_delete(self, ctx: Context, obj: apiextensions_v1.CustomResourceDefinition) -> None:
+        mark_for_cleanup(obj)
 
     def prepare_update(
         self,

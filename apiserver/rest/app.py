@@ -49,6 +49,7 @@ class App:
         self._registry = registry
         self.discovery = Discovery(registry)
         self.openapi = OpenAPI(self.discovery)
+        registry.on_change += [self.discovery.changed, self.openapi.changed]
         self._kubelets = kubelets
         self._metrics = RequestMetrics()
         #: Tells the audit log, if there is one.

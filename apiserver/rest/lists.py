@@ -81,6 +81,7 @@ async def respond(
 ) -> web.StreamResponse:
     """Send a list."""
     include = tables.check_include(request.query.get("includeObject", "")) if media.form == "Table" else ""
+    await endpoint.prepare(entry.json for entry in listing.entries)
     parts = pieces(endpoint, listing, media, include)
     if media.form == "Table" or media.yaml:
         parts = await _made(parts)

@@ -66,7 +66,10 @@ class OpenAPI:
 
     async def _link(self, name: str) -> dict[str, str]:
         # The hash lets clients cache for ever; it has to change with the resources only.
-        known = [(r.plural, r.kind, sorted(r.verbs), r.subresources) for r in self._names()[name]]
+        known = [
+            (r.plural, r.kind, sorted(r.verbs), r.subresources, getattr(r.type, "openapi", None))
+            for r in self._names()[name]
+        ]
         return {"serverRelativeURL": f"/openapi/v3/{name}?hash={_hash(codec.encode([VERSION.git_version, known]))}"}
 
     async def _document(self, name: str) -> bytes:

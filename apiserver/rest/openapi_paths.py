@@ -105,15 +105,18 @@ class Paths:
     ) -> dict[str, Any]:
         group, version, name = kind
         body = self._body_type(kind, resource, subresource)
-        answer = meta_v1.Status if verb in ("delete", "deletecollection") else body
+        answer: Any = meta_v1.Status if verb in ("delete", "deletecollection") else body
+        answered = None
         if listed and isinstance(resource.type_ref, str):
             answer = resource.list_type
+        elif listed:
+            answered = self._schemas.custom_list(resource.type, resource.list_kind)
         tag = f"{(resource.group or 'core').split('.')[0]}_{resource.version}"
         operation: dict[str, Any] = {
             "description": f"{_WORDS[verb]} {name}",
             "operationId": _operation_id(path, verb, resource, subresource),
             "tags": [tag],
-            "responses": self._responses(verb, answer),
+            "responses": self._responses(verb, answered or self._schemas.reference(answer)),
             "x-kubernetes-action": _ACTIONS.get(verb, verb),
             "x-kubernetes-group-version-kind": {"group": group, "kind": name, "version": version},
         }
@@ -148,6 +151,8 @@ class Paths:
         if subresource is None:
             return resource.type
         group, version, name = kind
+        if kind == (resource.group, resource.version, resource.kind):
+            return resource.type
         known = find_kind(f"{group}/{version}" if group else version, name)
         if known is not None:
             return known.type
@@ -156,8 +161,7 @@ class Paths:
         module = import_module(f"api.types.{(group or 'core').split('.')[0]}_{version}")
         return getattr(module, name, None) or resource.type
 
-    def _responses(self, verb: str, answer: type[msgspec.Struct]) -> dict[str, Any]:
-        reference = self._schemas.reference(answer)
+    def _responses(self, verb: str, reference: dict[str, Any]) -> dict[str, Any]:
         if self._v3:
             ok: dict[str, Any] = {
                 "description": "OK",

@@ -17,6 +17,9 @@ import msgspec
 from api.generate_tables import BY_VALUE
 from api.resources import Resource
 from api.schema import Field, Node, struct_node
+from api.types.meta_v1 import ListMeta, ObjectMeta
+from api.unstructured import is_unstructured
+from apiserver.extensions import openapi as custom
 
 _PACKAGES = {
     "meta": "io.k8s.apimachinery.pkg.apis.meta",
@@ -60,7 +63,9 @@ class Schemas:
 
     def mark(self, resource: Resource) -> None:
         """The kind that a struct and its list are the bodies of."""
-        names = [(resource.type, resource.kind)]
+        if is_unstructured(resource.type):
+            return
+        names: list[tuple[Any, str]] = [(resource.type, resource.kind)]
         if resource.list_kind and isinstance(resource.type_ref, str):
             names.append((resource.list_type, resource.list_kind))
         for struct, kind in names:
@@ -69,12 +74,27 @@ class Schemas:
             if entry not in known:
                 known.append(entry)
 
-    def reference(self, struct: type[msgspec.Struct]) -> dict[str, Any]:
-        """A reference to a struct's schema, which is added if it is new."""
+    def reference(self, struct: type[Any]) -> dict[str, Any]:
+        """A reference to a type's schema, which is added if it is new."""
+        if is_unstructured(struct):
+            return self._custom(struct)
         name = name_of(struct)
         if name not in self.found:
             self.found[name] = {}  # types refer to themselves
             self.found[name] = self._struct(struct, name)
+        return {"$ref": self._root + name}
+
+    def _custom(self, kind: Any) -> dict[str, Any]:
+        name = custom.name_of(kind)
+        if name not in self.found:
+            self.found[name] = custom.schema(kind, self.reference(ObjectMeta), v3=self._v3)
+        return {"$ref": self._root + name}
+
+    def custom_list(self, kind: Any, list_kind: str) -> dict[str, Any]:
+        """A reference to the list of a custom kind."""
+        name = custom.name_of(kind).rpartition(".")[0] + "." + list_kind
+        if name not in self.found:
+            self.found[name] = custom.list_schema(kind, list_kind, self.reference(kind), self.reference(ListMeta))
         return {"$ref": self._root + name}
 
     def _struct(self, struct: type[msgspec.Struct], name: str) -> dict[str, Any]:

@@ -107,8 +107,9 @@ class Resources:
             self._write_options(call, verb, query)
         if verb == "patch":
             kind = request.headers.get("Content-Type", "").partition(";")[0].strip()
-            if kind not in patch.ACCEPTED:
-                raise errors.unsupported_media_type(patch.ACCEPTED)
+            accepted = patch.ACCEPTED_CUSTOM if endpoint.custom else patch.ACCEPTED
+            if kind not in accepted:
+                raise errors.unsupported_media_type(accepted)
             call.content_type = kind
             call.body = await bodies.read(request)
         elif verb in ("delete", "deletecollection"):

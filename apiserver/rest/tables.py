@@ -62,7 +62,7 @@ def columns(endpoint: Endpoint) -> bytes:
 
 def row(endpoint: Endpoint, json: bytes, include: str, version: str) -> bytes:
     """JSON of one row; `json` is the object as stored, with its resourceVersion."""
-    obj: Any = endpoint.cache.decoder.decode(json)
+    obj: Any = endpoint.row_object(json)
     cells = codec.encode(endpoint.strategy.cells(obj))
     conditions = endpoint.strategy.row_conditions(obj)
     if conditions:

@@ -106,6 +106,7 @@ async def _pump(
             if items is None:
                 return
             if items:
+                await endpoint.prepare(item.json for item in items if item.entry is not None)
                 await send([encode(item) for item in items])
             now = time.monotonic()
             if now >= end or (now >= due and query.bookmarks):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from urllib.parse import urlsplit
 
+from api import codec
 from api.errors import FieldError, Path
 from api.types import admissionregistration_v1, apiextensions_v1, apiregistration_v1
+from apiserver.extensions.names import APPROVAL, protected
+from apiserver.extensions.structural import validate_schema
 from apiserver.validation import names
 from apiserver.validation.common import immutable, label_selector, name_errors
 
@@ -213,8 +216,9 @@ def validate_validating_policy_binding(
 
 
 def validate_custom_resource_definition(
-    definition: apiextensions_v1.CustomResourceDefinition,
+    definition: apiextensions_v1.CustomResourceDefinition, known: Container[bytes] = ()
 ) -> list[FieldError]:
+    """`known` are schemas (as JSON) that were let through before and need no second look."""
     spec = definition.spec
     errors: list[FieldError] = []
     wanted = f"{spec.names.plural}.{spec.group}"
@@ -232,10 +236,21 @@ def validate_custom_resource_definition(
         errors.append(FieldError.required(_SPEC.child("scope")))
     elif spec.scope not in ("Cluster", "Namespaced"):
         errors.append(FieldError.not_supported(_SPEC.child("scope"), spec.scope, ("Cluster", "Namespaced")))
-    return errors + _versions(spec) + _crd_names(spec.names, _SPEC.child("names")) + _conversion(spec)
+    if protected(spec.group) and not (definition.metadata.annotations or {}).get(APPROVAL):
+        detail = (
+            f'protected groups must have approval annotation "{APPROVAL}", see '
+            "https://github.com/kubernetes/enhancements/pull/1111"
+        )
+        errors.append(FieldError.required(Path("metadata", "annotations").key(APPROVAL), detail))
+    if spec.preserve_unknown_fields:
+        detail = (
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+        )
+        errors.append(FieldError.invalid(_SPEC.child("preserveUnknownFields"), True, detail))
+    return errors + _versions(spec, known) + _crd_names(spec.names, _SPEC.child("names")) + _conversion(spec)
 
 
-def _versions(spec: apiextensions_v1.CustomResourceDefinitionSpec) -> list[FieldError]:
+def _versions(spec: apiextensions_v1.CustomResourceDefinitionSpec, known: Container[bytes] = ()) -> list[FieldError]:
     errors: list[FieldError] = []
     path = _SPEC.child("versions")
     seen: set[str] = set()
@@ -249,15 +264,12 @@ def _versions(spec: apiextensions_v1.CustomResourceDefinitionSpec) -> list[Field
         where = at.child("schema").child("openAPIV3Schema")
         if schema is None:
             errors.append(FieldError.required(where, "schemas are required"))
-        elif schema.type != "object":
-            if not schema.type:
-                errors.append(FieldError.required(where.child("type"), "must not be empty at the root"))
-            else:
-                detail = "must be object at the root"
-                errors.append(FieldError.invalid(where.child("type"), schema.type, detail))
+        elif codec.encode(schema) not in known:
+            errors += validate_schema(codec.to_dict(schema), where)
         if version.deprecation_warning is not None and not version.deprecated:
             detail = "can only be set for deprecated versions"
             errors.append(FieldError.invalid(at.child("deprecationWarning"), version.deprecation_warning, detail))
+        errors += _subresources(version, at)
         for position, column in enumerate(version.additional_printer_columns or ()):
             below = at.child("additionalPrinterColumns").index(position)
             for field, value in (("name", column.name), ("jsonPath", column.json_path)):
@@ -274,6 +286,44 @@ def _versions(spec: apiextensions_v1.CustomResourceDefinitionSpec) -> list[Field
         detail = "must have exactly one version marked as storage version"
         errors.append(FieldError.invalid(path, [version.name for version in spec.versions], detail))
     return errors
+
+
+def _subresources(version: apiextensions_v1.CustomResourceDefinitionVersion, path: Path) -> list[FieldError]:
+    errors: list[FieldError] = []
+    scale = version.subresources.scale if version.subresources is not None else None
+    if scale is not None:
+        at = path.child("subresources").child("scale")
+        for field, value, below in (
+            ("specReplicasPath", scale.spec_replicas_path, (".spec.",)),
+            ("statusReplicasPath", scale.status_replicas_path, (".status.",)),
+            ("labelSelectorPath", scale.label_selector_path, (".status.", ".spec.")),
+        ):
+            if not value:
+                if field != "labelSelectorPath":
+                    errors.append(FieldError.required(at.child(field)))
+            elif not _SIMPLE_PATH.match(value):
+                detail = "is not a valid json path: only simple json paths with '.' and field names are allowed"
+                errors.append(FieldError.invalid(at.child(field), value, detail))
+            elif not value.startswith(below):
+                words = " or ".join(f"{prefix[:-1]}" for prefix in below)
+                errors.append(FieldError.invalid(at.child(field), value, f"should be a json path under {words}"))
+    seen: set[str] = set()
+    for index, selectable in enumerate(version.selectable_fields or ()):
+        at = path.child("selectableFields").index(index).child("jsonPath")
+        if not selectable.json_path:
+            errors.append(FieldError.required(at))
+        elif not _SIMPLE_PATH.match(selectable.json_path):
+            errors.append(FieldError.invalid(at, selectable.json_path, "must be a simple json path"))
+        elif selectable.json_path.startswith(".metadata"):
+            detail = "must not point to fields in metadata"
+            errors.append(FieldError.invalid(at, selectable.json_path, detail))
+        elif selectable.json_path in seen:
+            errors.append(FieldError.duplicate(at, selectable.json_path))
+        seen.add(selectable.json_path)
+    return errors
+
+
+_SIMPLE_PATH = re.compile(r"^(\.[A-Za-z_][A-Za-z0-9_-]*)+$")
 
 
 def _crd_names(value: apiextensions_v1.CustomResourceDefinitionNames, path: Path) -> list[FieldError]:
@@ -327,7 +377,8 @@ def _conversion(spec: apiextensions_v1.CustomResourceDefinitionSpec) -> list[Fie
 def validate_custom_resource_definition_update(
     new: apiextensions_v1.CustomResourceDefinition, old: apiextensions_v1.CustomResourceDefinition
 ) -> list[FieldError]:
-    errors = validate_custom_resource_definition(new)
+    schemas = (v.schema.open_api_v3_schema for v in old.spec.versions if v.schema is not None)
+    errors = validate_custom_resource_definition(new, {codec.encode(schema) for schema in schemas if schema})
     established = any(c.type == "Established" and c.status == "True" for c in old.status.conditions or ())
     if established:
         errors += immutable(new.spec.scope, old.spec.scope, _SPEC.child("scope"))

@@ -13,6 +13,8 @@ from apiserver.validation.common import immutable, labels
 ANNOTATIONS_LIMIT = 256 * 1024
 _METADATA = Path("metadata")
 _STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
+#: Older than the rule that finalizers have a path.
+_CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _BANNED_OWNERS = frozenset({("v1", "Event")})
 
 
@@ -138,7 +140,7 @@ def _finalizers(finalizers: list[str], path: Path) -> list[FieldError]:
         detail = "finalizer orphan and foregroundDeletion cannot be both set"
         errors.append(FieldError.invalid(path, finalizers, detail))
     for index, finalizer in enumerate(finalizers):
-        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS and finalizer != _CLEANUP:
             detail = "name is neither a standard finalizer name nor is it fully qualified"
             errors.append(FieldError.invalid(path.index(index), finalizer, detail))
     return errors
