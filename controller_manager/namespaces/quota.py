@@ -40,13 +40,18 @@ class ResourceQuotaController:
         for kind in (Service, PersistentVolumeClaim):
             informer: Any = context.informers.informer(kind)
             informer.add_handler(on_update=lambda old, new: self._freed(new), on_delete=self._freed)
-        for resource in discovery.builtin(namespaced=True):
-            counted = resource.plural in usage.COUNTED or resource.group
-            existing = context.informers.existing(resource.type) if counted else None
-            if existing is not None and resource.plural not in ("pods", "services", "persistentvolumeclaims"):
-                existing.add_handler(on_delete=self._freed)
+        self._informers = context.informers
 
     async def run(self) -> None:
+        for resource in discovery.builtin(namespaced=True):
+            if resource.type in (Pod, Service, PersistentVolumeClaim):
+                continue
+            # Watched by another controller, as a whole or (by the garbage collector) for its metadata. Only now are all
+            # of them there; a resource that nobody watches is counted by the resync.
+            kinds = (resource.type, discovery.metadata_only(resource))
+            existing = next((i for kind in kinds if (i := self._informers.existing(kind)) is not None), None)
+            if existing is not None:
+                existing.add_handler(on_delete=self._freed)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.controller.run())
             group.create_task(self._resync())
