@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -199,15 +199,15 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster() -> AsyncIterator[Cluster]:
-    """All processes, up; ended, and their folder removed, afterwards."""
+async def cluster(options: Mapping[str, Sequence[str]] | None = None) -> AsyncIterator[Cluster]:
+    """All processes, up, with these further options; ended, and their folder removed, afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="pykube-hollow-"))
     made = Cluster(folder)
     try:
         command = [sys.executable, "-m", "deploy.pki", str(folder / "pki")]
         await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
         for name in ("etcd", "apiserver", "scheduler", "controller-manager"):
-            await made.start(name)
+            await made.start(name, *(options or {}).get(name, ()))
         yield made
     finally:
         made.kill_all()
