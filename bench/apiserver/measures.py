@@ -146,8 +146,12 @@ class Bench:
         self._say(f"{what}: {here} {cpu}")
 
 
-def started(what: str, figure: str, seconds: float) -> Row:
-    return Row(f"start to ready {what}", figure, f"{seconds:.2f} s", load=_load())
+def started(what: str, figure: str, server: Local) -> Row:
+    """Start it, and wait until it is ready."""
+    seconds = server.start()
+    assert server.process is not None
+    cpu = usage(server.process.pid).cpu
+    return Row(f"start to ready{what}", figure, f"{seconds:.2f} s", f"{cpu:.2f} s", _load())
 
 
 def against(bench: Bench, *, pods: int, watching: int) -> None:
@@ -165,14 +169,14 @@ def against(bench: Bench, *, pods: int, watching: int) -> None:
 
 def against_local(server: Local, *, seconds: float, pods: int, watching: int, say: Callable[[str], None]) -> list[Row]:
     """The same, and what only whoever starts the server sees."""
-    rows = [started("", "start", server.start())]
+    rows = [started("", "start", server)]
     assert server.process is not None
     bench = Bench(server.target, pid=server.process.pid, seconds=seconds, say=say)
     against(bench, pods=pods, watching=watching)
     rows += bench.rows
     if pods:
         server.stop()
-        rows.append(started(f"with {pods:,} pods", "start full", server.start()))
+        rows.append(started(f" with {pods:,} pods", "start full", server))
         assert server.process is not None
         memory = usage(server.process.pid).memory
         rows.append(Row(f"memory then, with {pods:,} pods", "memory full", f"{memory:.0f} MB"))
