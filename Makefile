@@ -2,6 +2,7 @@
 
 NODES ?= 3
 PYTEST_ARGS ?=
+WORKERS ?= 2
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: help install up down kubeconfig images test lint generate lock bench logs docker venv tools
@@ -16,7 +17,7 @@ down: docker venv ## remove the cluster: containers, volumes, networks, kubeconf
 	@$(PYTHON) -m deploy.cluster down
 
 test: docker venv images tools ## all tests: unit, integration (etcd, Docker), cluster; PYTEST_ARGS="-k dns" chooses
-	@PATH="$(CURDIR)/.build/bin:$$PATH:/usr/sbin:/sbin" $(PYTHON) -m pytest $(PYTEST_ARGS) tests
+	@PATH="$(CURDIR)/.build/bin:$$PATH:/usr/sbin:/sbin" $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) tests
 
 lint: venv ## ruff, mypy --strict, import-linter
 	@$(PYTHON) -m ruff check .

@@ -1,12 +1,20 @@
-"""Brings the compose cluster up once for all tests, beside one that `make up` may have started.
+"""One compose cluster for all cluster tests of a run, beside one that `make up` may have started.
 
-`PYKUBE_TEST_KEEP=1` leaves it running afterwards, and a running one is used again: for work on the tests themselves.
+Workers of pytest-xdist share it: whoever comes first brings it up, the end of the run takes it down. Tests run side by
+side in namespaces of their own; one that breaks or drains machines (marked `alone`, or using `calm`) has the cluster
+to itself, by a lock that all others share.
+
+`PYKUBE_TEST_KEEP=1` leaves the cluster running afterwards, and a running one is used again: for work on the tests.
 `PYKUBE_TEST_PROJECT`, `_SUBNET`, `_API_PORT` and `_REGISTRY_PORT` let several people do that on one machine.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +26,19 @@ from testcontainers.compose import DockerCompose
 from tests.cluster.harness import NODES, ROOT, Cluster, CommandFailed, Space, run, until
 
 PROJECT = os.environ.get("PYKUBE_TEST_PROJECT", "pykube-test")
-SUBNET = os.environ.get("PYKUBE_TEST_SUBNET", "172.30.77")
-API_PORT = int(os.environ.get("PYKUBE_TEST_API_PORT", "17643"))
-REGISTRY_PORT = int(os.environ.get("PYKUBE_TEST_REGISTRY_PORT", "17500"))
+SETTINGS = {
+    "COMPOSE_PROJECT_NAME": PROJECT,
+    "PYKUBE_SUBNET": os.environ.get("PYKUBE_TEST_SUBNET", "172.30.77"),
+    "PYKUBE_API_PORT": os.environ.get("PYKUBE_TEST_API_PORT", "17643"),
+    "PYKUBE_REGISTRY_PORT": os.environ.get("PYKUBE_TEST_REGISTRY_PORT", "17500"),
+}
+KEEP = os.environ.get("PYKUBE_TEST_KEEP") == "1"
+# Names this run of the tests to its workers, which inherit the environment.
+RUN = os.environ.setdefault("PYKUBE_TEST_RUN", uuid.uuid4().hex)
+_FILES = Path(tempfile.gettempdir())
+_UP = _FILES / f"{PROJECT}.up"  # holds the run that brought the cluster up
+_STARTING = _FILES / f"{PROJECT}.starting"
+_TURN = _FILES / f"{PROJECT}.turn"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,35 +46,57 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.cluster)
+            if "calm" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.alone)
+    # Those that need the cluster for themselves come last: other tests have then nothing left to wait with.
+    items.sort(
+        key=lambda item: (item.get_closest_marker("cluster") is None, item.get_closest_marker("alone") is not None)
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """At the end of the whole run, not of a worker's part."""
+    if hasattr(session.config, "workerinput") or KEEP or not _UP.exists() or _UP.read_text() != RUN:
+        return
+    os.environ |= SETTINGS
+    DockerCompose(ROOT, wait=False).stop(down=True)
+    _UP.unlink()
+
+
+@contextlib.contextmanager
+def locked(file: Path, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
+    with file.open("a") as handle:
+        fcntl.flock(handle, kind)
+        yield
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    os.environ |= {
-        "COMPOSE_PROJECT_NAME": PROJECT,
-        "PYKUBE_SUBNET": SUBNET,
-        "PYKUBE_API_PORT": str(API_PORT),
-        "PYKUBE_REGISTRY_PORT": str(REGISTRY_PORT),
-    }
-    keep = os.environ.get("PYKUBE_TEST_KEEP") == "1"
-    compose = DockerCompose(ROOT, compose_file_name="docker-compose.yml", wait=False)
-    if not keep:
-        compose.stop(down=True)
-    compose.start()
-    try:
-        kubeconfig = tmp_path_factory.mktemp("kube") / "config"
-        made = Cluster(PROJECT, SUBNET, kubeconfig)
-        kubeconfig.write_text(until(lambda: admin_kubeconfig(made), "the PKI has made admin.conf"))
-        until(lambda: made.ready_nodes() == list(NODES), "three nodes are Ready", timeout=120)
-        made.kubectl("-n", "kube-system", "rollout", "status", "deployment/kube-dns", "--timeout=120s")
-        yield made
-    except BaseException:
-        stdout, stderr = compose.get_logs()
-        print(stdout[-20_000:], stderr[-5_000:])
-        raise
-    finally:
-        if not keep:
-            compose.stop(down=True)
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    os.environ |= SETTINGS
+    made = Cluster(PROJECT, SETTINGS["PYKUBE_SUBNET"], tmp_path_factory.mktemp("kube") / "config")
+    compose = DockerCompose(ROOT, wait=False)
+    with locked(_STARTING):
+        if not _UP.exists() or _UP.read_text() != RUN:
+            if not KEEP:
+                compose.stop(down=True)
+            try:
+                compose.start()
+                _UP.write_text(RUN)
+                connect(made)
+            except (AssertionError, OSError, subprocess.SubprocessError):
+                stdout, stderr = compose.get_logs()
+                print(stdout[-20_000:], stderr[-5_000:])
+                raise
+        else:
+            connect(made)
+    return made
+
+
+def connect(made: Cluster) -> None:
+    """Fetch its kubeconfig, and wait until it is ready."""
+    made.kubeconfig.write_text(until(lambda: admin_kubeconfig(made), "the PKI has made admin.conf"))
+    until(lambda: made.ready_nodes() == list(NODES), "three nodes are Ready", timeout=120)
+    made.kubectl("-n", "kube-system", "rollout", "status", "deployment/kube-dns", "--timeout=120s")
 
 
 def admin_kubeconfig(cluster: Cluster) -> str:
@@ -65,8 +105,22 @@ def admin_kubeconfig(cluster: Cluster) -> str:
     return text
 
 
+@pytest.fixture(scope="module")
+def shared_turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """For fixtures that keep things in the cluster for a whole module: no test that breaks machines comes between."""
+    with locked(_TURN, fcntl.LOCK_SH):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each test's turn: beside others, or alone."""
+    with locked(_TURN, fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH):
+        yield
+
+
 @pytest.fixture
-def space(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Space]:
+def space(turn: None, cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Space]:
     """A namespace of its own, gone afterwards."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     cluster.kubectl("create", "namespace", name)
@@ -87,7 +141,7 @@ def describe_all(space: Space) -> str:
 
 
 @pytest.fixture
-def calm(cluster: Cluster) -> Iterator[None]:
+def calm(turn: None, cluster: Cluster) -> Iterator[None]:
     """For tests that break things: everything runs again when they are done."""
     yield
     run(["docker", "compose", "up", "-d"], timeout=300)

@@ -60,6 +60,17 @@ def until(condition: Callable[[], T], what: str, timeout: float = 60, every: flo
         time.sleep(every)
 
 
+# The images have no pkill. Prints the ids of what it killed.
+_KILL = """
+import os, pathlib, signal, sys
+for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    words = entry.read_bytes().split(b"\\0")
+    if words[0].rpartition(b"/")[2].startswith(b"python3") and words[1:3] == [b"-m", sys.argv[1].encode()]:
+        os.kill(int(entry.parent.name), signal.SIGKILL)
+        print(entry.parent.name)
+"""
+
+
 @dataclass
 class Cluster:
     """A running compose project."""
@@ -93,6 +104,11 @@ class Cluster:
     def on(self, service: str, *command: str, timeout: float = 60) -> str:
         """Run a command in one of the cluster's machines."""
         return self.docker("exec", self.container(service), *command, timeout=timeout)
+
+    def kill(self, service: str, module: str) -> None:
+        """`kill -9` of the process that runs `python3 -m module` in one of the machines."""
+        killed = self.on(service, "python3", "-c", _KILL, module)
+        assert killed.strip(), f"no {module} runs in {service}"
 
     def node_ip(self, node: str) -> str:
         return f"{self.subnet}.{10 + int(node.removeprefix('node'))}"

@@ -73,6 +73,7 @@ def test_a_missing_namespace(space: Space) -> None:
     assert failure.value.stderr.strip().endswith('namespaces "no-such-namespace" not found')
 
 
+@pytest.mark.alone
 def test_a_pod_that_fits_nowhere_says_why_for_each_node(space: Space) -> None:
     space.cluster.kubectl("taint", "node", "node1", "dedicated=db:NoSchedule")
     try:

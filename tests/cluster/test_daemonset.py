@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
 from tests.cluster.harness import NODES, Cluster, Space, until
 from tests.cluster.workloads import live, template, workload
+
+pytestmark = pytest.mark.alone
 
 LABELS = {"app": "agent"}
 KEY = "tests.pykube.dev/agent"

@@ -13,7 +13,7 @@ MANIFEST = str(ROOT / "examples/guestbook/guestbook.yaml")
 
 
 @pytest.fixture(scope="module", params=["kubectl", "pykubectl"])
-def guestbook(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Space]:
+def guestbook(shared_turn: None, cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Space]:
     """Applied by each client in turn, into a namespace of its own (the node port is free again in between)."""
     name = f"guestbook-{request.param}"
     cluster.kubectl("create", "namespace", name)

@@ -115,7 +115,7 @@ def directory() -> str:
 
 
 @pytest.fixture(scope="module")
-def world(cluster: Cluster, directory: str) -> Iterator[Space]:
+def world(shared_turn: None, cluster: Cluster, directory: str) -> Iterator[Space]:
     name = f"t-pods-{uuid.uuid4().hex[:6]}"
     cluster.kubectl("create", "namespace", name)
     until(lambda: cluster.get("-n", name, "serviceaccount", "default"), "the default service account")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cluster.harness import NODES, SERVE_NAME, Cluster, Space, http_get, pod, run, until
+
+pytestmark = pytest.mark.alone
 
 NODE_PORT = 30133
 
