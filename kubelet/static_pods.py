@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from api import codec, errors
 from api import time as api_time
 from api.types.core_v1 import Node, Pod, Toleration
@@ -40,9 +38,15 @@ class _File:
 
 
 def parse(text: bytes, config: Config, source: str) -> list[Pod]:
-    """The pods of a manifest (a Pod or a PodList). Raises ValueError, yaml.YAMLError, StatusError."""
+    """The pods of a manifest (a Pod or a PodList). Raises ValueError, StatusError."""
+    import yaml  # most nodes have a directory without manifests: they need no YAML parser in memory
+
+    try:
+        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
     pods: list[Pod] = []
-    for document in yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    for document in documents:
         if not isinstance(document, dict):
             continue
         items = document.get("items") if document.get("kind") in ("PodList", "List") else [document]
@@ -143,7 +147,7 @@ class StaticPods:
                 continue
             try:
                 pods = parse(path.read_bytes(), self._config, str(path))
-            except (ValueError, yaml.YAMLError, errors.StatusError, OSError) as error:
+            except (ValueError, errors.StatusError, OSError) as error:
                 log.error("static pod manifest %s: %s", path, error)
                 pods = known.pods if known else []
             self._files[path] = _File(stamp, pods)

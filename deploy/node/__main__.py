@@ -28,6 +28,8 @@ CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 DOCKER_SOCKET = Path("/run/docker.sock")
 RESOLV_CONF = Path("/etc/resolv.conf")
 REGISTRY_PORT = 5000
+MANIFESTS = "/etc/kubernetes/manifests"
+"""Where this node's static pods are described."""
 
 POD_GRACE = 10
 """Seconds that containers get to end when the node goes down."""
@@ -59,6 +61,7 @@ class Settings:
     pki: Path
     sandbox_image: str
     labels: str
+    eviction_hard: str
     shutdown_grace: float  # seconds that pods get for an orderly end; 0: they are stopped and come back with the node
 
     @classmethod
@@ -71,6 +74,7 @@ class Settings:
             pki=Path(environment.get("PYKUBE_PKI", "/etc/pykube/pki")),
             sandbox_image=environment.get("PYKUBE_SANDBOX_IMAGE", "localhost:5000/pykube/pause:1.0"),
             labels=environment.get("PYKUBE_NODE_LABELS", ""),
+            eviction_hard=environment.get("PYKUBE_EVICTION_HARD", "memory.available<100Mi"),
             shutdown_grace=float(duration.parse(environment.get("PYKUBE_SHUTDOWN_GRACE_PERIOD", "0s"))),
         )
 
@@ -101,7 +105,7 @@ def dockerd() -> list[str]:
         "--log-level=error",  # it warns of every pull from a registry without TLS
         "--log-driver=json-file",
         "--log-opt=max-size=10m",
-        "--log-opt=max-file=3",
+        "--log-opt=max-file=5",
         "--max-concurrent-downloads=6",
         f"--insecure-registry=localhost:{REGISTRY_PORT}",
     ]
@@ -129,8 +133,9 @@ def kubelet(settings: Settings) -> list[str]:
         f"--client-ca-file={settings.pki}/ca.crt",
         f"--sandbox-image={settings.sandbox_image}",
         f"--resolv-conf={RUN}/resolv.conf",
+        f"--pod-manifest-path={MANIFESTS}",
         # The disk is the host's, which its owner may keep as full as he likes: no node evicts or cleans up for that.
-        "--eviction-hard=memory.available<100Mi",
+        f"--eviction-hard={settings.eviction_hard}",
         "--image-gc-high-threshold=100",
     ]
     if settings.labels:
