@@ -53,6 +53,10 @@ class Store(Generic[T]):
         """Objects for which the index function gave `value`. Raises KeyError for an unknown index."""
         return list(self._indices[index].get(value, {}).values())
 
+    def count(self, index: str, value: Any) -> int:
+        """How many `by_index` would answer."""
+        return len(self._indices[index].get(value, ()))
+
     def index_values(self, index: str) -> builtins.list[Any]:
         return list(self._indices[index])
 

@@ -22,6 +22,8 @@ from controller_manager.owners import controller_ref
 
 #: Pods in the first of the growing batches.
 SLOW_START = 1
+#: Pods in the largest of them.
+MOST = 128
 #: Seconds after which no further batch is begun.
 PATIENCE = 0.5
 
@@ -89,7 +91,7 @@ async def slow_start(
             if done < len(jobs):
                 skipped(len(jobs) - done)
             return failure
-        size *= 2
+        size = min(size * 2, MOST)
     return None
 
 

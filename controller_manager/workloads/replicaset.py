@@ -101,7 +101,9 @@ class ReplicaSetController:
             if errors.has_cause(failure, "NamespaceTerminating"):
                 return None
             raise failure
-        waits = [pods.available_in(pod, rs.spec.min_ready_seconds or 0, now) for pod in active]
+        if not rs.spec.min_ready_seconds:
+            return None
+        waits = [pods.available_in(pod, rs.spec.min_ready_seconds, now) for pod in active]
         return min((wait for wait in waits if wait), default=None)
 
     # -- pods -----------------------------------------------------------------------------------------------------
@@ -154,14 +156,17 @@ class ReplicaSetController:
     def _status(
         self, rs: Any, active: list[Pod], terminating: int, failure: errors.StatusError | None, now: datetime
     ) -> Any:
-        wanted = (rs.spec.template.metadata.labels or {}).items()
+        wanted = list((rs.spec.template.metadata.labels or {}).items())
         min_ready = rs.spec.min_ready_seconds or 0
         ready = [pod for pod in active if pods.is_ready(pod)]
+        available = len(ready)
+        if min_ready:
+            available = sum(1 for pod in ready if pods.is_available(pod, min_ready, now))
         status = self.status_type(
             replicas=len(active),
-            fully_labeled_replicas=sum(1 for p in active if wanted <= (p.metadata.labels or {}).items()) or None,
+            fully_labeled_replicas=sum(1 for pod in active if _is_labeled(pod, wanted)) or None,
             ready_replicas=len(ready) or None,
-            available_replicas=sum(1 for p in ready if pods.is_available(p, min_ready, now)) or None,
+            available_replicas=available or None,
             conditions=rs.status.conditions,
             observed_generation=rs.metadata.generation,
         )
@@ -194,3 +199,8 @@ class ReplicaSetController:
         except errors.StatusError as error:
             if not errors.is_not_found(error):
                 raise
+
+
+def _is_labeled(pod: Pod, wanted: list[tuple[str, str]]) -> bool:
+    labels = pod.metadata.labels or {}
+    return all(labels.get(name) == value for name, value in wanted)
