@@ -5,8 +5,8 @@ meet the proxy's rules. Whoever answers first gets the traffic; if that node die
 and nobody has to agree on an owner.
 
 Invariants: loopback's addresses of our label are exactly those of the last `sync`, also after a restart; they are of
-scope host, so that nothing on the node ever speaks from one. A change of a Service is announced by gratuitous ARP (RFC 5227),
-since neighbours may know a node that serves it no longer.
+scope host, so that nothing on the node ever speaks from one. A change of a Service is announced by gratuitous ARP
+(RFC 5227), since neighbours may know a node that serves it no longer.
 """
 
 from __future__ import annotations
