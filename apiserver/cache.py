@@ -208,6 +208,8 @@ class Cache:
     def range(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         """Entries whose key starts with `prefix` in key order, from key `after` (inclusive) on."""
         keys, entries = self._keys, self._entries
+        if not keys:
+            return iter(())
         if prefix == self.prefix and not after:
             return iter([entries[key] for key in keys])
         low = bisect_left(keys, max(prefix, after))
