@@ -84,7 +84,16 @@ class Resources:
         call = await self._call(request, ctx, endpoint, verb)
         if verb == "deletecollection":
             return await self._delete_collection(request, call, media, headers)
-        return self._answer(endpoint, await operations.run(verb, call), media, request, warnings, headers)
+        try:
+            reply = await operations.run(verb, call)
+        except errors.StatusError as error:
+            if not warnings:
+                raise
+            refused = answers.failure(error, media)
+            for value in answers.warning_headers(warnings):
+                refused.headers.add("Warning", value)
+            return refused
+        return self._answer(endpoint, reply, media, request, warnings, headers)
 
     @staticmethod
     def _check_verb(endpoint: Endpoint, target: Target, verb: str, method: str) -> None:
@@ -155,9 +164,15 @@ class Resources:
             cause = errors.FieldError.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
             raise errors.invalid("ListOptions.meta.k8s.io", "", [cause])
         if endpoint.resource.plural == "componentstatuses":
-            return answers.answer(await component_statuses.list_json(self._registry), 200, media)
+            return answers.answer(await self._component_statuses(endpoint, media), 200, media)
         listing = await read.list_(endpoint, self._registry.feed, selected, list_query(query))
         return await lists.respond(request, endpoint, listing, media, headers)
+
+    async def _component_statuses(self, endpoint: Endpoint, media: Media) -> bytes:
+        if media.form != "Table":
+            return await component_statuses.list_json(self._registry)
+        statuses = await component_statuses.jsons(self._registry)
+        return b"".join(tables.table(endpoint, statuses, b"{}", "Metadata", media.version))
 
     async def _watch(
         self, request: web.BaseRequest, target: Target, endpoint: Endpoint, headers: dict[str, str]

@@ -25,6 +25,11 @@ async def list_json(registry: Registry) -> bytes:
     return codec.encode(ComponentStatusList(items=[await _etcd(registry)]))
 
 
+async def jsons(registry: Registry) -> list[bytes]:
+    """The same one by one."""
+    return [codec.encode(await _etcd(registry))]
+
+
 async def _etcd(registry: Registry) -> ComponentStatus:
     try:
         await registry.store.revision()

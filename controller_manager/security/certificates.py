@@ -14,6 +14,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from controller_manager.security.csr import Request
 
+_KEY_USAGES = {
+    "digital signature",
+    "signing",
+    "content commitment",
+    "key encipherment",
+    "data encipherment",
+    "key agreement",
+}
 _EXTENDED = {
     "client auth": ExtendedKeyUsageOID.CLIENT_AUTH,
     "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
@@ -40,13 +48,14 @@ def sign(request: Request, usages: set[str], seconds: float, cert_file: str, key
         .serial_number(int.from_bytes(os.urandom(16), "big") >> 1)
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(min(now + timedelta(seconds=seconds), ca.not_valid_after_utc))
-        .add_extension(_key_usage(usages), critical=True)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key()),  # type: ignore[arg-type]
             critical=False,
         )
     )
+    if (usage := _key_usage(usages)) is not None:
+        builder = builder.add_extension(usage, critical=True)
     extended = [_EXTENDED[u] for u in sorted(usages) if u in _EXTENDED]
     if extended:
         builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
@@ -57,7 +66,10 @@ def sign(request: Request, usages: set[str], seconds: float, cert_file: str, key
     return builder.sign(key, digest or hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def _key_usage(usages: set[str]) -> x509.KeyUsage:
+def _key_usage(usages: set[str]) -> x509.KeyUsage | None:
+    """None if none is asked for: an extension without a bit makes the certificate invalid (RFC 5280, 4.2.1.3)."""
+    if not usages & _KEY_USAGES:
+        return None
     agreement = "key agreement" in usages
     return x509.KeyUsage(
         digital_signature=bool(usages & {"digital signature", "signing"}),
