@@ -113,7 +113,7 @@ def test_dns(space: Space) -> None:
     for name in ("db-0.db", f"db-0.db.{space.name}", f"db-0.db.{space.name}.svc.cluster.local"):
         assert resolved(name) == {addresses["db-0"]}
     assert resolved("kubernetes.default") == {"10.96.0.1"}
-    assert "Address: 10.96.0.1\n" in space.exec("client", "nslookup", "kubernetes.default")
+    assert "Address: 10.96.0.1" in space.exec("client", "nslookup", "kubernetes.default").splitlines()
     srv = space.exec("client", "nslookup", "-type=srv", f"_sql._tcp.db.{space.name}.svc.cluster.local")
     assert "db-0.db" in srv
     assert "5432" in srv
