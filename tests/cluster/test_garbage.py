@@ -37,7 +37,8 @@ def stranded(cluster: Cluster) -> Iterator[Space]:
     cluster.kubectl("create", "namespace", name)
     space = Space(cluster, name)
     until(lambda: space.get("serviceaccount", "default"), "the default service account")
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    away = {"taints": [{"key": "tests.pykube.dev/stranded", "effect": "NoSchedule"}]}  # no DaemonSet comes here
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": away}
     cluster.kubectl("create", "-f", "-", stdin=json.dumps(node))
     space.apply(pod("lost", nodeName=name))
     cluster.kubectl("delete", "node", name)

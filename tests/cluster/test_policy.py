@@ -51,6 +51,7 @@ def asking(name: str, cpu: str, **spec: Any) -> dict[str, Any]:
     return pod(name, container={"resources": {"requests": {"cpu": cpu}}}, **spec)
 
 
+@pytest.mark.alone
 def test_a_budget_stands_in_the_way_of_evictions_and_of_drains(cluster: Cluster, space: Space) -> None:
     deployment = workload("Deployment", "web", template(LABELS, readinessProbe=READY), replicas=3)
     space.apply(deployment, budget(minAvailable=2))
