@@ -68,9 +68,9 @@ class _Status(msgspec.Struct, rename="camel"):
 class HollowPod(msgspec.Struct, rename="camel"):
     """As much of a pod as a kubelet that does nothing has to read."""
 
-    metadata: ObjectMeta
-    spec: _Spec
-    status: _Status
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)
 
 
 _POD = Kind(resource_for(Pod), HollowPod)

@@ -2,6 +2,7 @@
 
 Invariants:
 - at most one pod of a name exists at any time: a pod is made anew only when its predecessor is gone from the API;
+- nothing is decided before the cache shows what was done last: the pod that was made, the pod that was deleted;
 - OrderedReady: pod n is made when all below it are running, ready and available; scaling down goes from the highest,
   one at a time, and waits for each to be gone; Parallel does without the waiting, for scaling only;
 - a claim is made before the pod that needs it, and outlives it unless the retention policy says otherwise;
@@ -47,6 +48,7 @@ class StatefulSetController:
         self._claims = context.informers.informer(PersistentVolumeClaim)
         self._history = History(context.api, context.informers.informer(ControllerRevision))
         self._expectations = Expectations()
+        self._deleted_pods: set[str] = set()  # uids of pods that we deleted and that the cache shows as if they stayed
         self.controller: Controller[Key] = Controller("statefulset", self.reconcile, workers=8)
         self._sets.add_handler(
             on_add=lambda s: self.controller.enqueue(key_of(s)),
@@ -63,9 +65,16 @@ class StatefulSetController:
             lambda owner: owner.spec.min_ready_seconds or 0,
             terminating_counts=False,
         )
+        self._pods.add_handler(
+            on_update=lambda _, new: self._pod_goes(new) if new.metadata.deletion_timestamp else None,
+            on_delete=self._pod_goes,
+        )
 
     async def run(self) -> None:
         await self.controller.run()
+
+    def _pod_goes(self, pod: Pod) -> None:
+        self._deleted_pods.discard(pod.metadata.uid or "")
 
     def _deleted(self, owner: StatefulSet) -> None:
         self._expectations.forget(key_of(owner))
@@ -88,6 +97,8 @@ class StatefulSetController:
             lambda pod: selector.matches(pod.metadata.labels) and identity.ordinal(pod, owner) >= 0,
         )
         collisions = owner.status.collision_count or 0
+        if any(pod.metadata.uid in self._deleted_pods for pod in found):
+            return None  # so does the event that shows the deletion
         update, collisions = await self._history.newest(owner, revisions, collisions)
         current = next((r for r in revisions if r.metadata.name == owner.status.current_revision), update)
         step = _Step(self, owner, found, current, update)
@@ -145,6 +156,9 @@ class StatefulSetController:
                 return
             self._tell(owner, pod, "delete", error)
             raise
+        cached = self._pods.get(pod.metadata.namespace or "", pod.metadata.name or "")
+        if cached is not None and cached.metadata.uid == pod.metadata.uid and not cached.metadata.deletion_timestamp:
+            self._deleted_pods.add(pod.metadata.uid or "")
         self._tell(owner, pod, "delete")
 
     def _tell(self, owner: StatefulSet, pod: Pod, verb: str, error: errors.StatusError | None = None) -> None:

@@ -129,6 +129,25 @@ async def test_a_pod_is_made_anew_under_its_name_only_when_the_old_one_is_gone()
         assert names(api) == ["db-0"] and api.objects(Pod)[0].metadata.uid != first
 
 
+async def test_nothing_is_made_on_top_of_a_pod_whose_deletion_the_cache_does_not_know_yet() -> None:
+    api = FakeApi(stateful_set(1))
+    async with running(api, StatefulSetController) as harness:
+        await to_the_end(api, harness)
+        informer: Any = harness.context.informers.informer(Pod)
+        apply, held = informer._apply, []
+        informer._apply = held.append
+        for replicas in (0, 2):
+            await api.patch(StatefulSet, "db", {"spec": {"replicas": replicas}}, namespace="default")
+            await harness.settle()
+        assert names(api) == ["db-0"] and api.objects(Pod)[0].metadata.deletion_timestamp
+        informer._apply = apply
+        for event in held:
+            apply(event)
+        await api.delete(Pod, "db-0", namespace="default", grace_period_seconds=0)
+        await to_the_end(api, harness)
+        assert names(api) == ["db-0", "db-1"]
+
+
 async def test_a_failed_pod_is_replaced() -> None:
     api = FakeApi(stateful_set(1))
     async with running(api, StatefulSetController) as harness:
