@@ -30,6 +30,7 @@ class Settings:
     cluster_signing_key_file: str = ""
     cluster_signing_duration: float = 365 * 24 * 3600.0
     cluster_name: str = "kubernetes"
+    legacy_token_clean_up_period: float = 365 * 24 * 3600.0
     node_monitor_period: float = 5.0
     node_monitor_grace_period: float = 40.0
     node_startup_grace_period: float = 60.0

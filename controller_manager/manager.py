@@ -48,6 +48,8 @@ CONTROLLERS: dict[str, str] = {
     "certificatesigningrequest-signing-controller": "security.csr_signing:CsrSigningController",
     "certificatesigningrequest-cleaner-controller": "security.csr_cleaner:CsrCleanerController",
     "token-cleaner-controller": "security.bootstrap_token_cleaner:BootstrapTokenCleaner",
+    "bootstrap-signer-controller": "security.bootstrap_signer:BootstrapSigner",
+    "legacy-serviceaccount-token-cleaner-controller": "security.legacy_token_cleaner:LegacyTokenCleaner",
     "clusterrole-aggregation-controller": "security.clusterrole_aggregation:ClusterRoleAggregationController",
     "garbage-collector-controller": "garbage_collector:GarbageCollector",
 }
