@@ -74,7 +74,11 @@ async def resolve(
         if default_type:
             args = (default_type,)
         else:
-            raise UsageError("must specify one of -f and -k")
+            raise CliError(
+                "You must provide one or more resources by argument or filename.\n"
+                "Example resource specifications include:\n"
+                "   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'"
+            )
     if any("/" in arg for arg in args):
         return await _pairs(env, args, namespace, default_type, selector=selector)
     words, names = args[0], list(dict.fromkeys(args[1:]))

@@ -109,12 +109,6 @@ async def command(
             "Immediate deletion does not wait for confirmation that the running resource has been terminated. The "
             "resource may continue to run on the cluster indefinitely."
         )
-    if not args and not filename:
-        raise CliError(
-            "You must provide one or more resources by argument or filename.\n"
-            "Example resource specifications include:\n"
-            "   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'"
-        )
     by_list = bool(selector or field_selector or all)
     targets = await resolve(
         env,

@@ -159,12 +159,12 @@ async def env_command(env: Env, args: tuple[str, ...], **params: Any) -> None:
         raise_all(problems)
         for target in targets:
             for one in _containers(pod_spec(target.object or {}), params["containers"]):
-                env.out(f"# {target.mapping.plural} {target.name}, container {one['name']}")
+                env.out(f"# {target.mapping.kind} {target.name}, container {one['name']}")
                 for variable in one.get("env") or []:
                     env.out(
                         f"{variable['name']}={variable.get('value', '')}"
                         if "valueFrom" not in variable
-                        else f"# {variable['name']} from {variable['valueFrom']}"
+                        else f"# {variable['name']} from {_source_text(variable['valueFrom'])}"
                     )
         return
     if not variables and not removed:
@@ -190,6 +190,19 @@ async def env_command(env: Env, args: tuple[str, ...], **params: Any) -> None:
                 one.pop("env")
 
     await _change(env, words, params, "env updated", change)
+
+
+def _source_text(source: Object) -> str:
+    """Where the value of a variable comes from, in kubectl's words."""
+    for field, kind in (("configMapKeyRef", "configmap"), ("secretKeyRef", "secret")):
+        if ref := source.get(field):
+            return f"{kind} {ref.get('name', '')}, key {ref.get('key', '')}"
+    if ref := source.get("fieldRef"):
+        return f"field path {ref.get('fieldPath', '')}"
+    if ref := source.get("resourceFieldRef"):
+        container = f"{ref['containerName']}/" if ref.get("containerName") else ""
+        return f"resource field {container}{ref.get('resource', '')}"
+    return "invalid valueFrom"
 
 
 async def _imported(env: Env, params: dict[str, Any]) -> list[Object]:

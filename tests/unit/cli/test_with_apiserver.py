@@ -134,6 +134,33 @@ def test_one_object_through_its_life(cluster: Run) -> None:
     assert gone.err == 'Error from server (NotFound): deployments.apps "web" not found\n'
 
 
+def test_set_env_lists_where_values_come_from(cluster: Run, home: Path) -> None:
+    (home / "sources.yaml").write_text("""
+apiVersion: v1
+kind: Pod
+metadata: {name: sources}
+spec:
+  containers:
+    - name: c
+      image: example/c
+      env:
+        - {name: PLAIN, value: x}
+        - {name: CONF, valueFrom: {configMapKeyRef: {name: conf, key: a}}}
+        - {name: SECRET, valueFrom: {secretKeyRef: {name: s, key: b}}}
+        - {name: FIELD, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+        - {name: LIMIT, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}
+""")
+    cluster("create", "-f", "sources.yaml")
+    assert cluster("set", "env", "pod/sources", "--list").out.splitlines() == [
+        "# Pod sources, container c",
+        "PLAIN=x",
+        "# CONF from configmap conf, key a",
+        "# SECRET from secret s, key b",
+        "# FIELD from field path metadata.name",
+        "# LIMIT from resource field limits.cpu",
+    ]
+
+
 def test_describe_shows_resources_in_the_units_the_container_sees(cluster: Run, home: Path) -> None:
     (home / "units.yaml").write_text("""
 apiVersion: v1
@@ -158,6 +185,14 @@ spec:
         ("CPU:", "1", "(limits.cpu)"),
         ("MILLI:", "200", "(limits.cpu)"),
     }
+
+
+@pytest.mark.parametrize("words", [["expose"], ["describe"], ["delete"]])
+def test_nothing_named_is_answered_with_what_can_be_named(cluster: Run, words: list[str]) -> None:
+    result = cluster(*words)
+    assert result.code == 1
+    assert result.err.startswith("error: You must ")
+    assert "-k" not in result.err
 
 
 def test_refusals_are_the_servers_words(cluster: Run, home: Path) -> None:
