@@ -10,6 +10,7 @@ from typing import Any
 
 from apiserver import bootstrap
 from apiserver.admission.plugins import plugins
+from apiserver.aggregation.remote import FrontProxy
 from apiserver.allocators.addresses import AddressAllocator
 from apiserver.allocators.ports import PortAllocator
 from apiserver.allocators.repair import Repair
@@ -66,6 +67,12 @@ async def run(process: Process) -> None:
             admission=plugins,
             prepare=[bootstrap.objects, _roles, lambda registry: repair(registry).round()],
             kubelets=kubelets,
+            front_proxy=FrontProxy(
+                options.proxy_client_cert_file,
+                options.proxy_client_key_file,
+                options.requestheader_client_ca_file,
+                options.client_ca_file,
+            ),
             auditor=auditor,
         ) as server:
             log.info("serving REST on %s, gRPC on port %d", server.rest_url, server.grpc_port)

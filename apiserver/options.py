@@ -21,6 +21,9 @@ OPTIONS: list[click.Option] = [
     option("--client-ca-file", required=True, help="CA of client certificates"),
     option("--kubelet-client-certificate", default="", help="client certificate for kubelets"),
     option("--kubelet-client-key", default="", help="key of the client certificate for kubelets"),
+    option("--proxy-client-cert-file", default="", help="client certificate for aggregated API servers"),
+    option("--proxy-client-key-file", default="", help="key of the client certificate for aggregated API servers"),
+    option("--requestheader-client-ca-file", default="", help="CA of that certificate, for those servers to trust"),
     option("--service-account-key-file", default="", help="keys that verify service account tokens, comma-separated"),
     option("--service-account-signing-key-file", default="", help="key that signs service account tokens"),
     option(

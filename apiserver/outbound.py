@@ -53,7 +53,7 @@ class ClientConfig(Protocol):
     def ca_bundle(self) -> str | None: ...
 
 
-class _To(AbstractResolver):
+class To(AbstractResolver):
     """Resolves the name of a Service to the endpoint that was picked for it."""
 
     def __init__(self, address: str, port: int) -> None:
@@ -126,7 +126,10 @@ class Caller:
         address, port = "", 0
         if config.url is None:
             service = config.service
-            address, port = endpoint_of(self._registry, service.namespace, service.name, service.port or 443)
+            try:
+                address, port = endpoint_of(self._registry, service.namespace, service.name, service.port or 443)
+            except CallFailed as error:
+                raise CallFailed(f'Post "{shown}": {error}') from None
         session = self._session(config, address, port)
         try:
             async with asyncio.timeout(timeout):
@@ -135,15 +138,13 @@ class Caller:
                     if answer.status != 200:
                         raise CallFailed(_refused(answer.status, data))
         except TimeoutError:
-            raise CallFailed(
-                f'failed to call webhook: Post "{shown}": context deadline exceeded', timeout=True
-            ) from None
+            raise CallFailed(f'Post "{shown}": context deadline exceeded', timeout=True) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise CallFailed(f'failed to call webhook: Post "{shown}": {_words(error, url)}') from None
+            raise CallFailed(f'Post "{shown}": {_words(error, url)}') from None
         try:
             return msgspec.json.decode(data)
         except msgspec.MsgspecError as error:
-            raise CallFailed(f"failed to call webhook: could not decode response body: {error}") from None
+            raise CallFailed(f"could not decode response body: {error}") from None
 
     def _session(self, config: ClientConfig, address: str, port: int) -> aiohttp.ClientSession:
         bundle = hashlib.sha256((config.ca_bundle or "").encode()).hexdigest()
@@ -155,7 +156,7 @@ class Caller:
                 asyncio.get_running_loop().create_task(oldest.close())
             context = self._context(config.ca_bundle or "")
             connector = aiohttp.TCPConnector(
-                ssl=context, resolver=_To(address, port) if address else None, limit=64, keepalive_timeout=30.0
+                ssl=context, resolver=To(address, port) if address else None, limit=64, keepalive_timeout=30.0
             )
             session = self._sessions[key] = aiohttp.ClientSession(connector=connector)
         return session
@@ -183,13 +184,13 @@ def _refused(code: int, data: bytes) -> str:
     except (msgspec.MsgspecError, AttributeError):
         message = None
     if message:
-        return f"failed to call webhook: {message}"
+        return f"{message}"
     words = {
         400: "the server rejected our request for an unknown reason",
         404: "the server could not find the requested resource",
     }
     shown = words.get(code, f'an error on the server ("{text[:2048]}") has prevented the request from succeeding')
-    return f"failed to call webhook: {shown}"
+    return f"{shown}"
 
 
 def _words(error: Exception, url: str) -> str:

@@ -29,6 +29,7 @@ from apiserver.strategy import Context, Strategy
 if TYPE_CHECKING:
     from apiserver.auth.reviews import Reviews
     from apiserver.auth.token_request import TokenIssuer
+    from apiserver.outbound import Caller
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ class Services:
     tokens: TokenIssuer | None = None
     reviews: Reviews | None = None
     authorizer: Authorizer | None = None  # None: everybody may do everything
+    caller: Caller | None = None  # of webhooks
 
 
 _HISTORY = 2_000  # revisions: watchers of a server that restarted resume within this many without a new list

@@ -17,6 +17,8 @@ from aiohttp import web
 import apiserver.subresources  # noqa: F401  (registers their handlers)
 from api.resources import Resource
 from apiserver.admission import AdmissionPlugin
+from apiserver.aggregation.aggregator import Aggregator
+from apiserver.aggregation.remote import FrontProxy
 from apiserver.audit.record import Auditor
 from apiserver.extensions.controller import Extensions
 from apiserver.gate import Gate
@@ -97,6 +99,7 @@ async def serve(
     admission: Callable[[Registry], Sequence[AdmissionPlugin]] = lambda registry: (),
     prepare: Sequence[Prepare] = (),
     kubelets: Kubelets | None = None,
+    front_proxy: FrontProxy | None = None,
     auditor: Auditor | None = None,
 ) -> AsyncIterator[Server]:
     """Load the state, `prepare` the cluster, then open the faces; on the way out, end them before the registry."""
@@ -105,7 +108,7 @@ async def serve(
     await registry.start()
     feeding = asyncio.create_task(registry.feed.run(), name="feed")
     asking: asyncio.Task[None] | None = None
-    caller = Caller(registry)
+    caller = registry.services.caller = Caller(registry)
     extensions = contextlib.AsyncExitStack()
     try:
         security = secure(registry)
@@ -114,7 +117,9 @@ async def serve(
             await step(registry)
         state = State(store_answered=time.monotonic())
         asking = asyncio.create_task(_ask_store(store, state), name="store health")
-        app = App(registry, security.gate, _health(state), kubelets=kubelets)
+        aggregator = Aggregator(registry, front_proxy or FrontProxy())
+        await extensions.enter_async_context(aggregator.running())
+        app = App(registry, security.gate, _health(state), kubelets=kubelets, aggregator=aggregator)
         app.routes.update({path: json_route(document) for path, document in security.routes.items()})
         if auditor is not None:
             app.audit = Audit(auditor)

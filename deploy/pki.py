@@ -93,6 +93,11 @@ def leaves(*, service_address: str, api_hosts: Iterable[str], nodes: Iterable[No
     ]
 
 
+def front_proxy_leaves() -> list[Leaf]:
+    """How the API server shows itself to aggregated ones; a CA of its own, so that nobody else can name users."""
+    return [Leaf(file="front-proxy-client", common_name="front-proxy-client")]
+
+
 def etcd_leaves() -> list[Leaf]:
     """What etcd's own CA signs: no other certificate of the cluster opens the store."""
     return [
@@ -288,9 +293,11 @@ def make(
     folder.mkdir(parents=True, exist_ok=True)
     authority = Authority(folder, "ca", "kubernetes-ca")
     etcd = Authority(folder, "etcd-ca", "etcd-ca")
+    front_proxy = Authority(folder, "front-proxy-ca", "front-proxy-ca")
     wanted = leaves(service_address=service_address, api_hosts=api_hosts, nodes=nodes)
     issued = [leaf.file for leaf in wanted if authority.issue(leaf)]
     issued += [leaf.file for leaf in etcd_leaves() if etcd.issue(leaf)]
+    issued += [leaf.file for leaf in front_proxy_leaves() if front_proxy.issue(leaf)]
     service_account_keys(folder)
     write(folder / "admin.conf", kubeconfig(folder, server), 0o600)
     return issued

@@ -21,6 +21,7 @@ from apiserver.admission.runtime_class import RuntimeClassAdmission
 from apiserver.admission.service_account import ServiceAccountAdmission
 from apiserver.admission.storage_object_in_use import StorageObjectInUseProtection
 from apiserver.admission.taint_nodes_by_condition import TaintNodesByCondition
+from apiserver.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
 from apiserver.auth import Authorizer
 from apiserver.registry import Registry
 
@@ -43,6 +44,8 @@ def plugins(registry: Registry) -> list[AdmissionPlugin]:
         CertificateSubjectRestriction(),
         DefaultIngressClass(),
         StorageObjectInUseProtection(),
+        MutatingAdmissionWebhook(),
+        ValidatingAdmissionWebhook(),
         ResourceQuotaAdmission(),
     ]
 

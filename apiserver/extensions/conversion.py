@@ -25,6 +25,7 @@ _REMEMBERED = 50_000
 _IN_ONE_REVIEW = 500
 _TIMEOUT = 30.0  # seconds, upstream's
 _IMMUTABLE = ("name", "namespace", "uid")
+_CHANGEABLE = ("labels", "annotations")
 
 
 class _Missing(Unconverted):
@@ -65,20 +66,24 @@ class WebhookConverter:
             return obj if type(obj) is target else target.build(codec.to_dict(obj))
         if not obj.metadata.name and not obj.metadata.generate_name:
             return target.build({**codec.to_dict(obj), "apiVersion": target.version})  # the empty object
-        document = codec.encode(obj)
-        found = self._known.get((target.version, document))
+        found = self._known.get((target.version, _essence(obj)))
         if found is None:
-            raise _Missing(self, document, target.version)
-        return target.build(msgspec.json.decode(found))
+            raise _Missing(self, codec.encode(obj), target.version)
+        document = msgspec.json.decode(found)
+        changed = document["metadata"]
+        document["metadata"] = {
+            **{name: value for name, value in codec.to_dict(obj.metadata).items() if name not in _CHANGEABLE},
+            **{name: changed[name] for name in _CHANGEABLE if changed.get(name)},
+        }
+        return target.build(document)
 
     async def prepare(self, documents: Iterable[bytes], target: type[Unstructured]) -> None:
         """Ask for all of them that are not known. Raises StatusError."""
         missing = []
         for document in documents:
             obj = codec.decode(document, _Any)
-            encoded = codec.encode(obj)
-            if obj.api_version != target.version and (target.version, encoded) not in self._known:
-                missing.append(encoded)
+            if obj.api_version != target.version and (target.version, _essence(obj)) not in self._known:
+                missing.append(document)
         for start in range(0, len(missing), _IN_ONE_REVIEW):
             await self.ask(missing[start : start + _IN_ONE_REVIEW], target.version)
 
@@ -94,12 +99,12 @@ class WebhookConverter:
         config = self._webhook.client_config
         assert config is not None
         try:
-            answer = await self._caller.post(config, review, timeout=_TIMEOUT)
+            answer = await self._caller.post(config, review, timeout=_TIMEOUT, query={"timeout": "30s"})
             converted = _checked(answer, uid, objects, version)
         except (CallFailed, ValueError) as error:
             raise self._failed(str(objects[0].get("apiVersion")), str(error)) from None
         for document, made in zip(documents, converted, strict=True):
-            self._known[version, document] = codec.encode(made)
+            self._known[version, _essence(codec.decode(document, _Any))] = codec.encode(made)
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
@@ -110,6 +115,12 @@ class WebhookConverter:
 
 class _Any(Unstructured):
     __slots__ = ()
+
+
+def _essence(obj: Unstructured) -> bytes:
+    """What a conversion may depend on: not the metadata that every write changes."""
+    meta = obj.metadata
+    return codec.encode([obj.api_version, meta.name, meta.namespace, meta.labels, meta.annotations, obj.content])
 
 
 def _checked(answer: Any, uid: str, sent: list[dict[str, Any]], version: str) -> list[dict[str, Any]]:
@@ -137,7 +148,7 @@ def _checked(answer: Any, uid: str, sent: list[dict[str, Any]], version: str) ->
                 raise ValueError(f"{where}: must have the same {name}: {old.get(name)} != {new.get(name)}")
         after["metadata"] = {
             **old,
-            **{name: new.get(name) for name in ("labels", "annotations") if new.get(name) is not None},
+            **{name: new.get(name) for name in _CHANGEABLE},
         }
     return converted
 

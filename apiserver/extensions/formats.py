@@ -84,7 +84,7 @@ def _raises(parse: Callable[[str], object], *errors: type[Exception]) -> Callabl
     def check(text: str) -> bool:
         try:
             parse(text)
-        except errors or (ValueError,):
+        except errors:
             return False
         return True
 

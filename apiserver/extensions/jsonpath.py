@@ -1,4 +1,4 @@
-"""JSONPath as printer columns and scale paths use it: fields, indices, `[*]`, `..name` and filters `[?(@.type=="Ready")]`.
+"""JSONPath for printer columns and scale paths: fields, indices, `[*]`, `..name`, filters `[?(@.type=="Ready")]`.
 
 Source: k8s.io/client-go/util/jsonpath, of which definitions may use the part without ranges and functions.
 """

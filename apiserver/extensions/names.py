@@ -104,7 +104,10 @@ def approve(definition: CustomResourceDefinition) -> None:
     elif value.startswith(("http://", "https://")):
         set_condition(definition, type_, "True", "ApprovedAnnotation", f"approved in {value}")
     elif value:
-        message = f'protected groups must have approval annotation "{APPROVAL}" with either a URL or a reason starting with "unapproved", see https://github.com/kubernetes/enhancements/pull/1111'
+        message = (
+            f'protected groups must have approval annotation "{APPROVAL}" with either a URL or a reason starting with '
+            '"unapproved", see https://github.com/kubernetes/enhancements/pull/1111'
+        )
         set_condition(definition, type_, "False", "InvalidAnnotation", message)
     else:
         message = f'protected groups must have approval annotation "{APPROVAL}", see https://github.com/kubernetes/enhancements/pull/1111'

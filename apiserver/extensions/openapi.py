@@ -1,7 +1,7 @@
-"""Schemas of custom kinds as /openapi publishes them, for `kubectl explain` and for clients that check before they send.
+"""Schemas of custom kinds as /openapi publishes them: for `kubectl explain`, and clients that check before they send.
 
-Source: apiextensions-apiserver's openapi builder. Version 2 of OpenAPI cannot say all that a schema says; what it cannot
-say is left out, so that old clients do not refuse what the server takes.
+Source: apiextensions-apiserver's openapi builder. Version 2 of OpenAPI cannot say all that a schema says; what it
+cannot say is left out, so that old clients do not refuse what the server takes.
 """
 
 from __future__ import annotations

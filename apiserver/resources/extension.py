@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from api import names
 from api.types import admissionregistration_v1, apiextensions_v1, apiregistration_v1
 from apiserver.defaults import others as defaults
 from apiserver.extensions.cleanup import mark_for_cleanup
@@ -51,6 +52,7 @@ class APIServiceStrategy(BuiltIn):
             create=rules.validate_api_service,
             update=rules.validate_api_service_update,
             unconditional_update=False,
+            name=names.path_segment,
         )
 
     def prepare_create(self, ctx: Context, obj: apiregistration_v1.APIService) -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from api import codec, errors
 from apiserver import ids
+from apiserver.aggregation.aggregator import Aggregator
 from apiserver.auth import Attributes, User
 from apiserver.auth.authorizers import selected_name
 from apiserver.failures import status_error
@@ -42,12 +43,21 @@ _COMMON = {"Cache-Control": "no-cache, private"}
 class App:
     """`handler` is what aiohttp's low-level server calls; there is no framework between it and the routes."""
 
-    def __init__(self, registry: Registry, gate: Gate, health: Health, *, kubelets: Kubelets | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        gate: Gate,
+        health: Health,
+        *,
+        kubelets: Kubelets | None = None,
+        aggregator: Aggregator | None = None,
+    ) -> None:
         self._gate = gate
         self._health = health
         self._resources = Resources(registry)
         self._registry = registry
-        self.discovery = Discovery(registry)
+        self.aggregator = aggregator
+        self.discovery = Discovery(registry, aggregator)
         self.openapi = OpenAPI(self.discovery)
         registry.on_change += [self.discovery.changed, self.openapi.changed]
         self._kubelets = kubelets
@@ -119,6 +129,8 @@ class App:
         user = await self._user(request, attributes, headers["Audit-Id"])
         if not self._gate.open:
             self._gate.authorize(attributes(user), record_of(request))
+        if self.aggregator is not None and (service := self.aggregator.service(request.path)) is not None:
+            return await self.aggregator.relay(request, service, user)
         endpoint = self._resources.endpoint(target)
         stream = STREAMS.get((target.resource, target.subresource)) if target.group == "" else None
         if stream is not None:
@@ -163,6 +175,8 @@ class App:
             return self.routes[path](request)
         if path == "/":
             return answers.answer(codec.encode({"paths": self._paths()}))
+        if self.aggregator is not None and (service := self.aggregator.service(path)) is not None:
+            return await self.aggregator.relay(request, service, user)
         if path.startswith("/api"):
             document = self.discovery.respond(request)
             if document is not None:

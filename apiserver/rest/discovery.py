@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from aiohttp import web
 
 from api import codec
-from api.resources import RESOURCES, Resource
+from api.resources import RESOURCES, Resource, Subresource
+from apiserver.aggregation.aggregator import Aggregator
 from apiserver.registry import Registry
 from apiserver.rest.answers import answer
 from apiserver.rest.negotiate import discovery_version, negotiate
@@ -40,11 +42,15 @@ _ORDER = (
 )
 
 
+_VERSION = re.compile(r"^v[1-9]\d*((alpha|beta)[1-9]\d*)?$")
+
+
 class Discovery:
     """Documents are made when asked for and remembered until `changed`."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, aggregator: Aggregator | None = None) -> None:
         self._registry = registry
+        self._aggregator = aggregator
         self._documents: dict[str, bytes] = {}
 
     def changed(self) -> None:
@@ -63,16 +69,19 @@ class Discovery:
     def _is_stored(resource: Resource) -> bool:
         return "list" in resource.verbs and resource.plural != "componentstatuses"
 
-    def groups(self) -> dict[str, dict[str, list[Resource]]]:
-        """group -> version (preferred first) -> resources by name."""
+    def groups(self, *, local: bool = False) -> dict[str, dict[str, list[Resource]]]:
+        """group -> version (preferred first) -> resources by name; `local` leaves out what other servers serve."""
         found: dict[str, dict[str, list[Resource]]] = {}
         for resource in self.resources():
             found.setdefault(resource.group, {}).setdefault(resource.version, []).append(resource)
+        if self._aggregator is not None and not local:
+            for (group, version), listed in self._aggregator.resources().items():
+                found.setdefault(group, {})[version] = _remote(group, version, listed)
         ordered = sorted(found, key=lambda group: (_ORDER.index(group) if group in _ORDER else len(_ORDER), group))
         return {
             group: {
                 version: sorted(found[group][version], key=lambda r: r.plural)
-                for version in sorted(found[group], key=_preference)
+                for version in sorted(sorted(found[group]), key=_preference)
             }
             for group in ordered
         }
@@ -144,9 +153,38 @@ class Discovery:
         return None
 
 
+def _remote(group: str, version: str, listed: list[dict[str, Any]]) -> list[Resource]:
+    """The resources of another server, by its APIResourceList."""
+    parts: dict[str, list[Subresource]] = {}
+    for entry in listed:
+        name, _, sub = str(entry.get("name", "")).partition("/")
+        if sub:
+            of = entry.get("group") or group, entry.get("version") or version
+            made = Subresource(sub, *of, str(entry.get("kind", "")), tuple(entry.get("verbs") or ()))
+            parts.setdefault(name, []).append(made)
+    return [
+        Resource(
+            group=group,
+            version=version,
+            kind=str(entry.get("kind", "")),
+            plural=str(entry["name"]),
+            singular=str(entry.get("singularName", "")),
+            short_names=tuple(entry.get("shortNames") or ()),
+            namespaced=bool(entry.get("namespaced")),
+            verbs=tuple(entry.get("verbs") or ()),
+            subresource_table=tuple(parts.get(str(entry["name"]), ())),
+            categories=tuple(entry.get("categories") or ()),
+        )
+        for entry in listed
+        if "/" not in str(entry.get("name", "/"))
+    ]
+
+
 def _preference(version: str) -> tuple[int, int, int]:
     """Kubernetes' version order: stable before beta before alpha, newer first."""
     text = version.removeprefix("v")
+    if not _VERSION.match(version):
+        return 3, 0, 0
     for rank, stage in ((1, "beta"), (2, "alpha")):
         major, found, minor = text.partition(stage)
         if found:

@@ -59,7 +59,7 @@ class OpenAPI:
 
     def _names(self) -> dict[str, list[Resource]]:
         found: dict[str, list[Resource]] = {}
-        for group, versions in self._discovery.groups().items():
+        for group, versions in self._discovery.groups(local=True).items():
             for version, resources in versions.items():
                 found[f"apis/{group}/{version}" if group else f"api/{version}"] = resources
         return found
