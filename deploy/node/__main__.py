@@ -152,10 +152,15 @@ def boot() -> None:
     prepare.mounts()
     prepare.clean()
     prepare.cgroups()
+    Path("/var/lib/docker/containerd").mkdir(parents=True, exist_ok=True)
+    boot_agents()
+
+
+def boot_agents() -> None:
+    """What kubelet and proxy need on any machine."""
     prepare.sysctls()
     prepare.relay_address()
     RUN.mkdir(parents=True, exist_ok=True)
-    Path("/var/lib/docker/containerd").mkdir(parents=True, exist_ok=True)
     (RUN / "resolv.conf").write_text(prepare.pods_resolv_conf(RESOLV_CONF.read_text()))
 
 

@@ -15,6 +15,8 @@ import pytest
 
 from tests.cluster.harness import Cluster, CommandFailed, Space, container, pod, until
 
+pytestmark = pytest.mark.alone
+
 NODE = "node2"
 PODS = int(os.environ.get("PYKUBE_SOAK", "40"))
 WAVE = 20
