@@ -15,7 +15,7 @@ import pytest
 
 from tests.cluster.harness import Cluster, Space, container, http_get, pod, until
 
-HOST_PORT = 31999
+HOST_PORT = 28999
 
 
 def mounted(name: str, path: str, **more: Any) -> dict[str, Any]:
