@@ -72,7 +72,9 @@ class Endpoint:
         self.upgrade: Callable[[Any], Any] | None = None
         self.ask: Callable[[Iterable[bytes], type[Any]], Awaitable[None]] | None = None
         self._kept = kept or self.stored.type
-        self.cache: Cache = cache or (shared.cache if shared else self._make_cache(feed))
+        if cache is None:  # an empty cache is false
+            cache = shared.cache if shared else self._make_cache(feed)
+        self.cache: Cache = cache
 
     def _make_cache(self, feed: Feed) -> Cache:
         index = _INDEXES.get(self.stored.group_resource, "")
