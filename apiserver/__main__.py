@@ -20,6 +20,7 @@ from apiserver.audit.record import Auditor
 from apiserver.auth.bootstrap.reconcile import reconcile
 from apiserver.kubelets import Kubelets
 from apiserver.options import OPTIONS
+from apiserver.pod_routes import PodRoutes
 from apiserver.registry import Registry
 from apiserver.resources import strategies
 from apiserver.security import Security, SecurityOptions, secure
@@ -82,6 +83,8 @@ async def run(process: Process) -> None:
                 group.create_task(tls.keep_fresh(context, files))
                 group.create_task(service(server.registry).run())
                 group.create_task(repair(server.registry).run())
+                if options.pod_routes:
+                    group.create_task(PodRoutes(server.registry, options.cluster_cidr).run())
                 if isinstance(store, EncryptedStore):
                     group.create_task(store.keep_fresh())
                 if options.etcd_compaction_interval:

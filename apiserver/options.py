@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from component.options import option
+from component.options import BOOL, option
 
 OPTIONS: list[click.Option] = [
     option("--etcd-servers", required=True, help="etcd endpoints (http://host:2379), comma-separated"),
@@ -16,6 +16,8 @@ OPTIONS: list[click.Option] = [
     option("--secure-port", default=6443, type=int, help="port of the REST face"),
     option("--grpc-port", default=6444, type=int, help="port of the gRPC face"),
     option("--advertise-address", default="", help="where others reach this server; found out if empty"),
+    option("--pod-routes", default=False, type=BOOL, help="keep routes to the nodes' pods; needs CAP_NET_ADMIN"),
+    option("--cluster-cidr", default="10.244.0.0/16", help="range of the cluster's pods, for --pod-routes"),
     option("--tls-cert-file", required=True, help="server certificate"),
     option("--tls-private-key-file", required=True, help="key of the server certificate"),
     option("--client-ca-file", required=True, help="CA of client certificates"),

@@ -21,10 +21,10 @@ from api.types.core_v1 import Node, Service
 from api.types.discovery_v1 import EndpointSlice
 from client.api import Api
 from client.informer import Informer
+from component.routes import Routes
 from proxy import conntrack, nft
 from proxy.announce import Announcer
 from proxy.health_ports import HealthPorts
-from proxy.routes import Routes
 from proxy.rules import TABLE, Fragment, Network, base, merge, render, transaction
 from proxy.services import SERVICE_NAME_LABEL, ServicePort, resolve
 

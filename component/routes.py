@@ -1,4 +1,4 @@
-"""Routes to the pods of the other nodes.
+"""Routes to the pods of the (other) nodes, for every machine that speaks to pods: nodes and the control plane.
 
 Invariants: every other node with a pod CIDR and an internal address has exactly one route here, marked with our
 protocol number; a pod address of no node is unreachable, so that no packet to one leaves through the uplink. Routes

@@ -1,0 +1,46 @@
+"""Keeps routes from this machine to the pods, where no proxy does: proxied requests, webhooks, aggregated servers.
+
+Needs CAP_NET_ADMIN. An address of the cluster that no node has is unreachable from here, rather than asked for outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from api.types.core_v1 import Node
+from apiserver.registry import Registry
+from component.routes import Routes
+
+log = logging.getLogger(__name__)
+
+_INTERVAL = 1.0  # seconds between looks at the nodes
+
+
+class PodRoutes:
+    def __init__(self, registry: Registry, cluster_cidr: str) -> None:
+        self._registry = registry
+        self._routes = Routes(cluster_cidr)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        known: dict[str, str] | None = None
+        while True:
+            wanted = self._wanted()
+            if wanted != known:
+                try:
+                    await self._routes.sync(wanted)
+                    known = wanted
+                except Exception as error:  # netlink errors are no OSErrors
+                    log.error("cannot write routes to pods, trying again: %s", error)
+            await asyncio.sleep(_INTERVAL)
+
+    def _wanted(self) -> dict[str, str]:
+        """Pod CIDR of each node to the node's address."""
+        found = {}
+        for node in self._registry.cached_list(Node):
+            addresses = [a.address for a in node.status.addresses or () if a.type == "InternalIP"]
+            address = next((a for a in addresses if ":" not in a), "")
+            if node.spec.pod_cidr and address:
+                found[node.spec.pod_cidr] = address
+        return found
