@@ -61,7 +61,11 @@ def decode(data: bytes | str, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         if unstructured.is_unstructured(kind):
             raise errors.bad_request(f"couldn't get version/kind; json parse error: {error}") from None
-        return _lenient(fields.parse(data), kind, error)
+        try:
+            values = fields.parse(data)
+        except msgspec.DecodeError:  # the wrong value stood before what is no JSON at all
+            raise errors.bad_request(fields.syntax_error(data)) from None
+        return _lenient(values, kind, error)
     except msgspec.DecodeError:
         raise errors.bad_request(fields.syntax_error(data)) from None
 

@@ -18,6 +18,9 @@ def status_error(error: BaseException) -> errors.StatusError:
     if isinstance(error, Unavailable):
         log.error("the store failed: %s", error)
         return errors.timeout("request did not complete within the allotted timeout", retry_after=1)
+    if isinstance(error, RecursionError):
+        log.warning("a request was nested too deeply: %s", error)
+        return errors.bad_request("error decoding the request: exceeded max depth")
     if isinstance(error, Rejected):
         return errors.internal(str(error))
     if isinstance(error, Behind):

@@ -257,7 +257,7 @@ def delete_options(call: Call) -> DeleteOptions:
             except ValueError:
                 raise errors.bad_request(f'invalid gracePeriodSeconds: strconv.ParseInt: parsing "{text}"') from None
         if (text := params.get("orphanDependents")) is not None:
-            options.orphan_dependents = text in ("true", "1")
+            options.orphan_dependents = text.lower() not in ("false", "0")
         options.propagation_policy = params.get("propagationPolicy") or None
     if options.dry_run:
         call.ctx.dry_run = True

@@ -23,6 +23,7 @@ from apiserver.registry import Registry
 from apiserver.rest import answers, bodies
 from apiserver.rest.audited import Audit, record_of
 from apiserver.rest.discovery import Discovery
+from apiserver.rest.flags import is_set
 from apiserver.rest.health import Health, version
 from apiserver.rest.identity import credentials
 from apiserver.rest.negotiate import Media, negotiate
@@ -84,7 +85,7 @@ class App:
                 response = await self._non_resource(request, headers["Audit-Id"])
             else:
                 verb = target.verb(request.method)
-                if verb == "list" and request.query.get("watch") in ("true", "1"):
+                if verb == "list" and is_set(request.query, "watch"):
                     verb = "watch"
                 response = await self._resource(request, target, verb, headers)
         except asyncio.CancelledError:

@@ -18,6 +18,7 @@ from apiserver.pipeline.watch import WatchQuery
 from apiserver.registry import Registry
 from apiserver.rest import answers, bodies, lists, tables, watches
 from apiserver.rest.audited import record_of
+from apiserver.rest.flags import is_set
 from apiserver.rest.negotiate import Media, negotiate
 from apiserver.rest.paths import Target
 from apiserver.strategy import Context
@@ -147,7 +148,7 @@ class Resources:
         call.ctx.dry_run = bool(dry_run)
         manager = call.ctx.field_manager = query.get("fieldManager", "")
         causes += field_managers.errors_of(manager)
-        call.force = query.get("force", "") in ("true", "1")
+        call.force = is_set(query, "force")
         if causes:
             kind = {"create": "CreateOptions", "patch": "PatchOptions", "update": "UpdateOptions"}
             raise errors.invalid(f"{kind.get(verb, 'DeleteOptions')}.meta.k8s.io", "", causes)
@@ -183,12 +184,11 @@ class Resources:
         if target.name:
             fields = f"metadata.name={target.name}" + (f",{fields}" if fields else "")
         selected = selection(endpoint, target.namespace, query.get("labelSelector", ""), fields)
-        initial = query.get("sendInitialEvents")
         options = WatchQuery(
             resource_version=query.get("resourceVersion", ""),
             match=query.get("resourceVersionMatch", ""),
-            send_initial_events=None if initial is None else initial in ("true", "1"),
-            bookmarks=query.get("allowWatchBookmarks", "") in ("true", "1"),
+            send_initial_events=is_set(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
+            bookmarks=is_set(query, "allowWatchBookmarks"),
         )
         return await watches.respond(request, endpoint, self._registry.feed, selected, options, media, headers)
 

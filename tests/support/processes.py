@@ -21,7 +21,7 @@ class ApiServerProcess:
     """Can be killed and started again; `log` has what it said."""
 
     def __init__(self, directory: Path, pki: Path, etcd: str, *options: str) -> None:
-        self._pki = pki
+        self.pki = pki
         self._etcd = etcd
         self._options = options
         self.rest_port, self.grpc_port = free_port(), free_port()
@@ -31,14 +31,14 @@ class ApiServerProcess:
 
     def tls(self, who: str) -> TLS:
         """The credentials of a component."""
-        return TLS(ca=self._pki / "ca.crt", cert=self._pki / f"{who}.crt", key=self._pki / f"{who}.key")
+        return TLS(ca=self.pki / "ca.crt", cert=self.pki / f"{who}.crt", key=self.pki / f"{who}.key")
 
     def client(self, who: str = "admin") -> Api:
         return Api.connect(f"127.0.0.1:{self.grpc_port}", tls=self.tls(who))
 
     async def start(self) -> None:
         """Until it is ready."""
-        pki = self._pki
+        pki = self.pki
         command = [
             sys.executable,
             "-m",

@@ -9,12 +9,12 @@ import grpc.aio
 
 from api import errors
 from api.types.core_v1 import Pod
+from apiserver.rest.flags import is_set
 from apiserver.rest.streams.table import Request
 from proto import node_pb2
 
 #: What `read` of a gRPC call answers at the end of its stream.
 END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
-FLAGS_TRUE = ("1", "true", "True", "t", "T", "TRUE")
 
 
 async def pod_of(request: Request) -> Pod:
@@ -57,7 +57,7 @@ def reference(pod: Pod, container: str = "") -> Any:
 
 
 def flag(request: Request, name: str) -> bool:
-    return request.http.query.get(name, "") in FLAGS_TRUE
+    return is_set(request.http.query, name)
 
 
 def kubelet_error(error: grpc.aio.AioRpcError, resource: str, name: str) -> errors.StatusError:

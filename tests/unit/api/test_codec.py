@@ -151,3 +151,9 @@ def test_resource_table_knows_discovery() -> None:
     assert namespaces is not None and not namespaces.namespaced and "deletecollection" not in namespaces.verbs
     with pytest.raises(LookupError):
         resource_for(core_v1.Container)
+
+
+def test_a_wrong_value_before_what_is_no_json_is_bad_json() -> None:
+    with pytest.raises(StatusError) as caught:
+        codec.decode(b'{"metadata":{"name":1},"data":{"a":\xff}}', core_v1.ConfigMap)
+    assert caught.value.code == 400
