@@ -63,6 +63,17 @@ class Cluster:
     def client(self, who: str = "admin") -> Api:
         return Api.connect(f"127.0.0.1:{self._grpc}", tls=self._tls(who))
 
+    def kubectl(self, who: str = "admin") -> list[str]:
+        """How to call kubectl against this cluster."""
+        tls = self._tls(who)
+        return [
+            "kubectl",
+            f"--server=https://127.0.0.1:{self._rest}",
+            f"--certificate-authority={tls.ca}",
+            f"--client-certificate={tls.cert}",
+            f"--client-key={tls.key}",
+        ]
+
     async def start(self, name: str, *options: str) -> None:
         """`etcd`, `apiserver`, `scheduler` or `controller-manager`; returns when it is up. Raises RuntimeError."""
         for attempts_left in (2, 1, 0):

@@ -213,10 +213,10 @@ def _scaled(wanted: int, owner: StatefulSet) -> bool:
 
 
 async def kill_forever(made: Cluster, chance: random.Random, kills: list[str]) -> None:
-    """Mostly in the middle of work, now and then while it still starts."""
+    """Each of them once, then as chance has it; mostly in the middle of work, now and then while it still starts."""
     while True:
         await asyncio.sleep(chance.random() * chance.choice((0.3, 3.0)))
-        victim = chance.choices(VICTIMS, (3, 1))[0]
+        victim = VICTIMS[len(kills)] if len(kills) < len(VICTIMS) else chance.choices(VICTIMS, (3, 1))[0]
         await asyncio.to_thread(made.kill, victim)
         kills.append(victim)
         await made.start(victim, ALONE)
