@@ -15,6 +15,7 @@ from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.admission.pod_security import PodSecurity
 from apiserver.admission.pod_topology_labels import PodTopologyLabels
+from apiserver.admission.policies import MutatingPolicies, ValidatingPolicies
 from apiserver.admission.priority import Priority
 from apiserver.admission.resource_quota import ResourceQuotaAdmission
 from apiserver.admission.runtime_class import RuntimeClassAdmission
@@ -44,7 +45,9 @@ def plugins(registry: Registry) -> list[AdmissionPlugin]:
         CertificateSubjectRestriction(),
         DefaultIngressClass(),
         StorageObjectInUseProtection(),
+        MutatingPolicies(),
         MutatingAdmissionWebhook(),
+        ValidatingPolicies(),
         ValidatingAdmissionWebhook(),
         ResourceQuotaAdmission(),
     ]
