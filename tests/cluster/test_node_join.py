@@ -70,7 +70,7 @@ def requests(cluster: Cluster) -> dict[str, str]:
 
 
 def test_a_machine_joins_with_a_token(cluster: Cluster, space: Space, machine: str) -> None:
-    config = yaml.safe_load(cluster.on("apiserver", "cat", "/pki/admin.conf"))
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
     ca = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
     run(["docker", "exec", "-i", machine, "sh", "-c", "cat > /tmp/ca.crt"], stdin=ca)
     join = ["python3", "-m", "deploy.node.join", "join", "--server=https://apiserver:6443", "--ca-file=/tmp/ca.crt"]
