@@ -81,13 +81,13 @@ class CustomStrategy(Strategy):
     def validate_create(self, ctx: Context, obj: Unstructured) -> list[FieldError]:
         document = obj.document()
         found = validate(document, self.schema)
-        found += self._scale_errors(document)
+        found = found or self._scale_errors(document)
         return found or self._rules.check(document, None)
 
     def validate_update(self, ctx: Context, new: Unstructured, old: Unstructured) -> list[FieldError]:
         document, before = new.document(), old.document()
         found = validate(document, self.schema, before)
-        found += self._scale_errors(document)
+        found = found or self._scale_errors(document)
         return found or self._rules.check(document, before)
 
     def validate_status_update(self, ctx: Context, new: Unstructured, old: Unstructured) -> list[FieldError]:
