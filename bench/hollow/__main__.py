@@ -92,6 +92,7 @@ async def _deploy(made: Cluster, api: Api, hollow: HollowNodes, replicas: int) -
     hollow.on_running = lambda _: running.append(time.perf_counter())
     before = {name: made.usage(name).cpu for name in _PROCESSES}
     before["hollow nodes"] = time.process_time()
+    waits = await _waits(made)
     start = time.perf_counter()
     await api.create(deployment(replicas))
     async with asyncio.timeout(_PATIENCE):
@@ -106,22 +107,30 @@ async def _deploy(made: Cluster, api: Api, hollow: HollowNodes, replicas: int) -
         used = made.usage(name)
         result.cpu[name], result.memory[name] = used.cpu - before[name], used.memory
     result.cpu["hollow nodes"] = time.process_time() - before["hollow nodes"]
-    await _read_queues(made, result)
+    _compare(result, waits, await _waits(made))
     return result
 
 
-async def _read_queues(made: Cluster, result: Result) -> None:
-    buckets: dict[float, float] = {}
+async def _waits(made: Cluster) -> dict[str, dict[float, float]]:
+    """By queue and bucket: how many keys waited that long since the controller manager started."""
     waits: dict[str, dict[float, float]] = {}
     for metric in await made.metrics("controller-manager"):
         for sample in metric.samples:
             if sample.name == "workqueue_queue_duration_seconds_bucket":
-                bound = float(sample.labels["le"])
-                buckets[bound] = buckets.get(bound, 0.0) + sample.value
-                waits.setdefault(sample.labels["name"], {})[bound] = sample.value
+                waits.setdefault(sample.labels["name"], {})[float(sample.labels["le"])] = sample.value
+    return waits
+
+
+def _compare(result: Result, before: dict[str, dict[float, float]], after: dict[str, dict[float, float]]) -> None:
+    """What was waited between the two: before that, keys have waited for this process to become the leader."""
+    buckets: dict[float, float] = {}
+    for queue, counts in after.items():
+        waits = {bound: count - before.get(queue, {}).get(bound, 0.0) for bound, count in counts.items()}
+        for bound, count in waits.items():
+            buckets[bound] = buckets.get(bound, 0.0) + count
+        if late := int(waits[float("inf")] - waits[1.0]):
+            result.behind[queue] = late
     result.keys = int(buckets[float("inf")])
-    late = {queue: int(wait[float("inf")] - wait[1.0]) for queue, wait in waits.items()}
-    result.behind = {queue: count for queue, count in late.items() if count}
     result.longest = min(bound for bound, count in buckets.items() if count == buckets[float("inf")])
 
 
