@@ -18,6 +18,7 @@ from apiserver.audit import policy
 from apiserver.audit.log import LogFile
 from apiserver.audit.record import Auditor
 from apiserver.auth.bootstrap.reconcile import reconcile
+from apiserver.inflight import InFlight
 from apiserver.kubelets import Kubelets
 from apiserver.options import OPTIONS
 from apiserver.pod_routes import PodRoutes
@@ -77,6 +78,7 @@ async def run(process: Process) -> None:
             auditor=auditor,
         ) as server:
             log.info("serving REST on %s, gRPC on port %d", server.rest_url, server.grpc_port)
+            server.app.in_flight = InFlight(options.max_requests_inflight, options.max_mutating_requests_inflight)
             ready["is"] = ""
             async with asyncio.TaskGroup() as group:
                 group.create_task(_outlive(server))

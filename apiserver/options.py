@@ -39,6 +39,8 @@ OPTIONS: list[click.Option] = [
     option("--authorization-mode", default="Node,RBAC", help="authorizers in order"),
     option("--token-auth-file", default="", help="CSV file of static tokens"),
     option("--encryption-provider-config", default="", help="file that says how resources are encrypted in etcd"),
+    option("--max-requests-inflight", default=400, type=int, help="reads under way at a time; 0: no limit"),
+    option("--max-mutating-requests-inflight", default=200, type=int, help="writes under way at a time; 0: no limit"),
     option("--audit-policy-file", default="", help="file that says which requests the audit log records, and how"),
     option("--audit-log-path", default="", help="file of the audit log; - for standard output"),
     option("--audit-log-maxsize", default=100, type=int, help="megabytes of the file until a new one is begun"),

@@ -17,6 +17,7 @@ from apiserver.auth import Attributes, User
 from apiserver.auth.authorizers import selected_name
 from apiserver.failures import status_error
 from apiserver.gate import Gate
+from apiserver.inflight import InFlight
 from apiserver.kubelets import Kubelets
 from apiserver.metrics import RequestMetrics
 from apiserver.registry import Registry
@@ -31,12 +32,11 @@ from apiserver.rest.openapi import OpenAPI
 from apiserver.rest.paths import Target, parse
 from apiserver.rest.resources import Resources
 from apiserver.rest.streams import STREAMS
+from apiserver.rest.streams.connect import admit_connect
 from apiserver.rest.streams.table import Request as StreamRequest
 
 log = logging.getLogger(__name__)
 
-_READS_IN_FLIGHT = 400  # upstream's --max-requests-inflight
-_WRITES_IN_FLIGHT = 200  # upstream's --max-mutating-requests-inflight
 _READ_VERBS = ("get", "list")
 _COMMON = {"Cache-Control": "no-cache, private"}
 
@@ -65,8 +65,7 @@ class App:
         self._metrics = RequestMetrics()
         #: Tells the audit log, if there is one.
         self.audit: Audit | None = None
-        self._reads = 0
-        self._writes = 0
+        self.in_flight = InFlight()
         #: Further paths: whatever another part of the server wants to answer (issuer discovery, ...).
         self.routes: dict[str, Callable[[web.BaseRequest], web.Response]] = {}
 
@@ -135,23 +134,13 @@ class App:
         endpoint = self._resources.endpoint(target)
         stream = STREAMS.get((target.resource, target.subresource)) if target.group == "" else None
         if stream is not None:
-            return await stream(StreamRequest(request, target, user, self._registry, self._kubelets))
+            opened = StreamRequest(request, target, user, self._registry, self._kubelets)
+            await admit_connect(opened, endpoint.resource)
+            return await stream(opened)
         if verb == "watch":
             return await self._resources.handle(request, target, verb, endpoint, user, headers)
-        reads = verb in _READ_VERBS
-        if (self._reads >= _READS_IN_FLIGHT) if reads else (self._writes >= _WRITES_IN_FLIGHT):
-            raise errors.too_many_requests("Too many requests, please try again later.")
-        if reads:
-            self._reads += 1
-        else:
-            self._writes += 1
-        try:
+        with self.in_flight.entered(user, writes=verb not in _READ_VERBS):
             return await self._resources.handle(request, target, verb, endpoint, user, headers)
-        finally:
-            if reads:
-                self._reads -= 1
-            else:
-                self._writes -= 1
 
     async def _non_resource(self, request: web.BaseRequest, audit_id: str) -> web.StreamResponse:
         path = request.path
