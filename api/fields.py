@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -191,7 +191,7 @@ def unknown_fields(value: Any, kind: type[Any]) -> list[str]:
 
 def _strict_document(value: Any, kind: type[Any]) -> Iterator[str]:
     if not is_unstructured(kind):
-        yield from _strict(value, struct_node(kind), "")
+        yield from _strict(value, struct_node(cast("type[msgspec.Struct]", kind)), "")
         return
     if not isinstance(value, dict):
         return

@@ -139,7 +139,7 @@ def _port(url: Any) -> str:
 
 
 def _hostname(url: Any) -> str:
-    host = urlsplit(url.text).netloc.rpartition("@")[2]
+    host: str = urlsplit(url.text).netloc.rpartition("@")[2]
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]
@@ -169,7 +169,7 @@ def _amount(value: Any) -> Quantity:
 
 
 def _compare(a: Any, b: Any) -> int:
-    return (a > b) - (a < b)
+    return int(a > b) - int(a < b)
 
 
 def _whole(value: Any) -> int:
@@ -242,7 +242,7 @@ def _contains_ip(cidr: Any, address: Any) -> bool:
 
 def _contains_cidr(cidr: Any, other: Any) -> bool:
     outer, inner = _network(cidr.text), _network(other if isinstance(other, str) else other.text)
-    return outer.version == inner.version and inner.subnet_of(outer)
+    return bool(outer.version == inner.version and inner.subnet_of(outer))
 
 
 def _of_ip(predicate: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -257,7 +257,7 @@ def _global_unicast(ip: Any) -> bool:
 def _local_multicast(ip: Any) -> bool:
     if ip.version == 4:
         return ip in ipaddress.ip_network("224.0.0.0/24")
-    return ip.packed[0] == 0xFF and ip.packed[1] & 0x0F == 0x02
+    return bool(ip.packed[0] == 0xFF and ip.packed[1] & 0x0F == 0x02)
 
 
 # -- semantic versions -------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ _NAMES = (
 
 
 def _classes() -> dict[str, Any]:
-    pool = descriptor_pool.Default()  # type: ignore[no-untyped-call]
+    pool = descriptor_pool.Default()
     document = descriptor_pb2.FileDescriptorProto(name="pykube/cel.proto", package=_PACKAGE, syntax="proto3")
     for name in _NAMES:
         field = document.message_type.add(name=name).field.add(name="text", number=1)

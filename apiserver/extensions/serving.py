@@ -144,7 +144,7 @@ def fingerprint(definition: CustomResourceDefinition) -> bytes:
 
 def _schema(version: CustomResourceDefinitionVersion) -> Schema:
     described = version.schema.open_api_v3_schema if version.schema is not None else None
-    raw = codec.to_dict(described) if described is not None else {"type": "object"}
+    raw: dict[str, Any] = codec.to_dict(described) if described is not None else {"type": "object"}
     if described is None:
         raw["x-kubernetes-preserve-unknown-fields"] = True
     return Schema(raw)

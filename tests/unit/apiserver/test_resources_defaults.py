@@ -383,10 +383,8 @@ def test_other_kinds(document: dict[str, Any], expected: dict[str, Any]) -> None
 def test_every_kind_survives_defaulting_twice(resource: Any) -> None:
     strategy = STRATEGIES[resource]
     obj = resource.type()
-    if (
-        resource.group_resource in ("events.events.k8s.io",)
-        or (resource.version == "v1"
-        and resource.group == "autoscaling")
+    if resource.group_resource in ("events.events.k8s.io",) or (
+        resource.version == "v1" and resource.group == "autoscaling"
     ):
         return  # stored as another type
     strategy.default(obj)

@@ -66,7 +66,9 @@ def test_refused_on_creation(fields: dict[str, object], expected: list[str]) -> 
 def test_two_controllers() -> None:
     owners = [OwnerReference(api_version="v1", kind="Pod", name=name, uid=name, controller=True) for name in ("a", "b")]
     (error,) = create(owner_references=owners)
-    assert error.endswith('Only one reference can have Controller set to true. Found "true" in references for Pod/a and Pod/b')
+    assert error.endswith(
+        'Only one reference can have Controller set to true. Found "true" in references for Pod/a and Pod/b'
+    )
 
 
 @pytest.mark.parametrize(
