@@ -58,7 +58,7 @@ class ServiceAccountAdmission:
         if _mounts_token(account, new):
             _mount_token(new)
         if not new.spec.image_pull_secrets and account.image_pull_secrets:
-            new.spec.image_pull_secrets = codec.deepcopy(account.image_pull_secrets)
+            new.spec.image_pull_secrets = [codec.deepcopy(secret) for secret in account.image_pull_secrets]
 
     async def validate(self, ctx: Context, operation: Operation, new: Pod, old: Any) -> None:
         name = new.metadata.name or ""
