@@ -186,7 +186,7 @@ async def _rest(app: App, address: tuple[str, int], tls: ssl.SSLContext | None) 
 @contextlib.asynccontextmanager
 async def _grpc(server: Server, faces: Faces) -> AsyncIterator[int]:
     listener = grpc.aio.server(options=_GRPC_OPTIONS)
-    service = ApiService(server.registry, server.gate, server.auditor)
+    service = ApiService(server.registry, server.gate, server.auditor, server.app.aggregator)
     api_pb2_grpc.add_ApiServicer_to_server(service, listener)  # type: ignore[no-untyped-call]
     if faces.grpc_credentials is None:
         port = listener.add_insecure_port(faces.grpc_address)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -21,7 +21,7 @@ from yarl import URL
 from api import errors
 from api import time as api_time
 from api.types.apiregistration_v1 import APIService, APIServiceCondition, APIServiceSpec
-from api.types.meta_v1 import ObjectMeta
+from api.types.meta_v1 import ObjectMeta, Status
 from apiserver.aggregation.remote import FrontProxy, Remotes, identity, publish
 from apiserver.auth import User
 from apiserver.outbound import CallFailed
@@ -112,6 +112,23 @@ class Aggregator:
         except (CallFailed, aiohttp.ClientError, TimeoutError) as error:
             log.info("%s: %s", service.metadata.name, error)
             raise errors.service_unavailable(f"error trying to reach service: {error}") from None
+
+    async def fetch(self, user: User, path: str, query: Mapping[str, str]) -> bytes:
+        """What another server answers to a GET on behalf of `user`. Raises StatusError."""
+        service = self.service(path)
+        if service is None or not _available(service):
+            raise errors.service_unavailable("service unavailable")
+        headers = [*identity(user), ("Accept", "application/json")]
+        try:
+            session, base = self._remotes.session(service)
+            async with session.get(base + path, params=query, headers=headers, timeout=_QUESTION) as answer:
+                data = await answer.read()
+        except (CallFailed, aiohttp.ClientError, TimeoutError) as error:
+            log.info("%s: %s", service.metadata.name, error)
+            raise errors.service_unavailable(f"error trying to reach service: {error}") from None
+        if answer.status == 200:
+            return data
+        raise _refusal(answer.status, data)
 
     # -- discovery ------------------------------------------------------------------------------------------------
 
@@ -244,3 +261,11 @@ def _ours(header: str) -> bool:
     """Headers that end here: those between two hops, and those that would tell who asks."""
     name = header.lower()
     return name in _HOP or name.startswith(("x-remote-", "impersonate-"))
+
+
+def _refusal(code: int, data: bytes) -> errors.StatusError:
+    """Another server's error, in its own words if it has said it as a Status."""
+    try:
+        return errors.StatusError(msgspec.json.decode(data, type=Status))
+    except msgspec.DecodeError:
+        return errors.generic(code, "get", "", "", data.decode(errors="replace")[:200])

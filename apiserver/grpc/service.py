@@ -12,6 +12,7 @@ import grpc.aio
 from api import codec, errors
 from api.resources import find
 from apiserver import operations
+from apiserver.aggregation.aggregator import Aggregator
 from apiserver.audit.record import Auditor
 from apiserver.auth import Attributes, Credentials, User
 from apiserver.auth.authorizers import selected_name
@@ -20,7 +21,7 @@ from apiserver.endpoint import Endpoint
 from apiserver.entries import Entry
 from apiserver.failures import status_error
 from apiserver.gate import Gate
-from apiserver.grpc import audited
+from apiserver.grpc import audited, remote
 from apiserver.grpc.codes import code_of, trailers
 from apiserver.grpc.watches import WatchSession
 from apiserver.operations import Call, Reply
@@ -38,10 +39,17 @@ _BATCH_CONCURRENCY = 64
 class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
     """Every method answers an error as a gRPC status with `status-bin` metadata."""
 
-    def __init__(self, registry: Registry, gate: Gate, auditor: Auditor | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        gate: Gate,
+        auditor: Auditor | None = None,
+        aggregator: Aggregator | None = None,
+    ) -> None:
         self._registry = registry
         self._gate = gate
         self._auditor = auditor
+        self._aggregator = aggregator
         self._sessions: set[WatchSession] = set()
 
     # -- unary ----------------------------------------------------------------------------------------------------
@@ -64,6 +72,11 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
     async def _unary(self, context: Any, operation: Any, request: Any) -> Any:
         try:
             user = await self._user(context)
+            if operation == self._get and (aggregator := self._remote(request.resource)) is not None:
+                self._judge(remote.attributes(user, "get", request))
+                found = await remote.get(aggregator, user, request)
+                audited.answered()
+                return found
             reply = await operation(user, request)
             audited.answered(reply)
             return message(reply)
@@ -134,6 +147,12 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
     async def List(self, request: Any, context: Any) -> AsyncIterator[Any]:
         try:
             user = await self._user(context)
+            if (aggregator := self._remote(request.resource)) is not None:
+                self._judge(remote.attributes(user, "list", request))
+                page_of_others = await remote.list_page(aggregator, user, request)
+                audited.answered()
+                yield page_of_others
+                return
             endpoint = self._endpoint(request.resource)
             self._authorize(user, "list", endpoint, request.namespace, fields=request.field_selector)
             selected = selection(endpoint, request.namespace, request.label_selector, request.field_selector)
@@ -192,6 +211,12 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
         if self._gate.open:
             return await self._gate.authenticate(Credentials())
         return await self._gate.authenticate(Credentials(certificate=certificate_of_grpc(context.auth_context())))
+
+    def _remote(self, resource: Any) -> Aggregator | None:
+        """Whom to ask for a resource that another server serves."""
+        path = f"/apis/{resource.group}/{resource.version}"
+        served = self._aggregator is not None and resource.group and self._aggregator.service(path) is not None
+        return self._aggregator if served else None
 
     def _endpoint(self, resource: Any) -> Endpoint:
         endpoint = self._registry.find(resource.group, resource.version, resource.resource)
@@ -254,6 +279,11 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
             name=name or selected_name(fields),
             field_selector=fields,
         )
+        self._judge(attributes)
+
+    def _judge(self, attributes: Attributes) -> None:
+        if self._gate.open and self._auditor is None:
+            return
         record = audited.begin(self._auditor, attributes) if self._auditor is not None else None
         self._gate.authorize(attributes, record)
 
