@@ -19,7 +19,6 @@ from api.types.meta_v1 import LabelSelector
 from api.unstructured import Unstructured
 from apiserver.admission import Operation
 from apiserver.cel import CompileError, EvaluationError, compile_
-from apiserver.cel.authorizer import ASKING, authorizer
 from apiserver.endpoint import Endpoint
 from apiserver.strategy import Context
 
@@ -188,6 +187,8 @@ class Reviewed:
 
     def variables(self, endpoint: Endpoint) -> dict[str, Any]:
         """What expressions see."""
+        from apiserver.cel.authorizer import ASKING, authorizer
+
         ASKING.set((self.ctx.registry.services.authorizer, self.ctx.user))
         return {
             "object": self.document(self.new, endpoint),

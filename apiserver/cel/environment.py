@@ -10,6 +10,7 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_optional
 
+from apiserver.cel.failures import CompileError, EvaluationError
 from apiserver.cel.library import functions
 
 Type = cel.Type
@@ -18,14 +19,6 @@ _END = re.compile(r" \[[A-Z_]+\]$")
 _NO_KEY = re.compile(r'^Key not found in map : "?(.*?)"?$')
 _NO_INDEX = re.compile(r"^Index error: index=(-?\d+) size=\d+$")
 _NO_OVERLOAD = re.compile(r"^No matching overloads found : (.*)$")
-
-
-class CompileError(ValueError):
-    """The expression is no CEL, or its types do not fit; upstream's text, position included."""
-
-
-class EvaluationError(ValueError):
-    """The expression has no value for this input."""
 
 
 class Program:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api.errors import FieldError
-from apiserver.cel import CompileError, EvaluationError, Program, compile_
+from apiserver.cel import CompileError, EvaluationError, compile_
 from apiserver.cel.values import value_of
 from apiserver.extensions.schema import Schema
 from apiserver.extensions.validate import NOTHING, correlated, correlated_items
+
+if TYPE_CHECKING:
+    from apiserver.cel.environment import Program
 
 _OLD = re.compile(r"\boldSelf\b")
 _REASONS = {
