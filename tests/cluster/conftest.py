@@ -33,8 +33,7 @@ SETTINGS = {
     "PYKUBE_REGISTRY_PORT": os.environ.get("PYKUBE_TEST_REGISTRY_PORT", "17500"),
 }
 KEEP = os.environ.get("PYKUBE_TEST_KEEP") == "1"
-# Names this run of the tests to its workers, which inherit the environment.
-RUN = os.environ.setdefault("PYKUBE_TEST_RUN", uuid.uuid4().hex)
+RUN = os.environ["PYKUBE_TEST_RUN"]  # set by tests/conftest.py
 _FILES = Path(tempfile.gettempdir())
 _UP = _FILES / f"{PROJECT}.up"  # holds the run that brought the cluster up
 _STARTING = _FILES / f"{PROJECT}.starting"
@@ -54,9 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """At the end of the whole run, not of a worker's part."""
-    if hasattr(session.config, "workerinput") or KEEP or not _UP.exists() or _UP.read_text() != RUN:
+def take_down() -> None:
+    """Called at the end of the whole run (tests/conftest.py): the cluster goes if this run has brought it up."""
+    if KEEP or not _UP.exists() or _UP.read_text() != RUN:
         return
     os.environ |= SETTINGS
     DockerCompose(ROOT, wait=False).stop(down=True)
