@@ -13,6 +13,8 @@ import yaml
 
 from tests.cluster.harness import TOOLBOX, Cluster, Space, container, pod, run, until
 
+pytestmark = pytest.mark.alone
+
 MANIFESTS = "/etc/kubernetes/manifests"
 
 
@@ -103,8 +105,6 @@ LOCKED_PORT = 5443
 RELAY = """
 import asyncio
 from deploy.node.relay import TcpRelay
-
-pytestmark = pytest.mark.alone
 async def main():
     servers = await TcpRelay("registry", {port}).listen(["127.0.0.1"], {port})
     await servers[0].serve_forever()
@@ -231,7 +231,6 @@ def test_many_sessions_at_once_and_clients_that_vanish(cluster: Cluster, space: 
 # -- failures around it ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.alone
 def test_what_happens_behind_its_back_is_put_right(cluster: Cluster, space: Space) -> None:
     """The API server away, dockerd killed, container and sandbox removed by hand."""
     names = ("calm", "removed", "beheaded", "ended")
