@@ -69,10 +69,10 @@ def test_limits_on_failures_time_and_their_exact_reasons(space: Space) -> None:
 
 
 def test_indexed_jobs(space: Space) -> None:
-    indexed = {"completionMode": "Indexed", "completions": 4, "parallelism": 4}
+    indexed: dict[str, Any] = {"completionMode": "Indexed", "completions": 4, "parallelism": 4}
     space.apply(job("all", "echo index $JOB_COMPLETION_INDEX", **indexed))
     # Index 2 fails for good, with its own limit; the others succeed and are not disturbed.
-    per_index = {**indexed, "backoffLimitPerIndex": 1, "maxFailedIndexes": 3}
+    per_index: dict[str, Any] = {**indexed, "backoffLimitPerIndex": 1, "maxFailedIndexes": 3}
     space.apply(job("some", "test $JOB_COMPLETION_INDEX != 2", **per_index))
     # Enough that index 1 succeeds: the ones still running are stopped.
     policy = {"rules": [{"succeededIndexes": "1"}]}
