@@ -6,11 +6,13 @@ import asyncio
 import zlib
 from collections.abc import Iterable, Iterator
 
+import msgspec
 from aiohttp import web
 
 from api import codec, errors
 from api.types.meta_v1 import Status, StatusDetails
 from apiserver.rest.bodies import to_yaml
+from apiserver.rest.flags import is_set
 from apiserver.rest.negotiate import Media
 
 _GZIP_FROM = 128 * 1024  # bytes, as upstream
@@ -46,6 +48,24 @@ def answer(json: bytes, code: int = 200, media: Media | None = None) -> web.Resp
     if media is not None and media.yaml:
         return web.Response(body=to_yaml(json), status=code, content_type="application/yaml")
     return web.Response(body=json, status=code, content_type="application/json")
+
+
+_PEOPLE = ("curl", "Wget", "Mozilla/5.0")  # clients whose answers are read by people, as upstream has it
+
+
+def wants_pretty(request: web.BaseRequest) -> bool:
+    """Whether the client asked for indented JSON, or looks like somebody who would have."""
+    if "pretty" in request.query_string and "pretty" in request.query:
+        return is_set(request.query, "pretty")
+    return request.headers.get("User-Agent", "").startswith(_PEOPLE)
+
+
+def indent(response: web.StreamResponse) -> None:
+    """Make a whole body of JSON easy to read; streams stay as they are."""
+    if isinstance(response, web.Response) and response.content_type == "application/json":
+        body = response.body
+        if isinstance(body, bytes) and body:
+            response.body = msgspec.json.format(body, indent=2)
 
 
 def failure(error: errors.StatusError, media: Media | None = None) -> web.Response:

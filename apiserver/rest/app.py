@@ -97,6 +97,8 @@ class App:
             response = answers.failure(errors.generic(error.status, request.method, "", "", error.text or ""))
         except Exception as error:
             response = answers.failure(status_error(error), _media(request))
+        if answers.wants_pretty(request):
+            answers.indent(response)
         Audit.end(request, response)
         if not response.prepared:
             response.headers.update(headers)

@@ -434,3 +434,15 @@ async def test_a_scale_has_its_own_table(rest: Rest) -> None:
         "PATCH", f"{path}/web/scale", {"spec": {"replicas": -1}}, code=422, Content_Type="application/merge-patch+json"
     )
     assert "spec.replicas: Invalid value: -1: must be greater than or equal to 0" in refused["message"]
+
+
+async def test_people_get_json_they_can_read(rest: Rest) -> None:
+    async def text(path: str, agent: str) -> str:
+        async with rest.session.get(rest.url + path, headers={"User-Agent": agent}) as answer:
+            return await answer.text()
+
+    path = "/api/v1/namespaces/default"
+    assert "\n" not in await text(path, "kubectl/v1.32")
+    for readable in (await text(path + "?pretty=true", "kubectl/v1.32"), await text(path, "curl/8.14")):
+        assert readable.startswith('{\n  "apiVersion": "v1",\n')
+    assert "\n" not in await text(path + "?pretty=false", "curl/8.14")
