@@ -160,6 +160,7 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
                 request.resource_version, request.resource_version_match, request.limit, request.continue_token
             )
             listing = await read.list_(endpoint, self._registry.feed, selected, query)
+            await endpoint.prepare(entry.json for entry in listing.entries)
             audited.answered()
         except Exception as error:
             audited.answered(error=error)

@@ -117,6 +117,7 @@ class WatchSession:
                     await self._send_items(request.id, endpoint, [bookmark(endpoint, self._registry.feed.revision)])
 
     async def _send_items(self, identity: int, endpoint: Endpoint, items: list[Item]) -> None:
+        await endpoint.prepare(item.json for item in items if item.entry is not None)
         events: list[Any] = []
         size = 0
         for item in items:

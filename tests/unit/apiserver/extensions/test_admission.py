@@ -105,6 +105,18 @@ async def test_a_webhook_that_does_not_answer(rest: Rest, hook: Hooks) -> None:
     )
 
 
+async def test_connections_are_admitted_too(rest: Rest, hook: Hooks) -> None:
+    config = hook.config("/connect", lambda request: {"allowed": False, "status": {"message": "no shells"}})
+    rule = {"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]}
+    await configure(rest, "Validating", webhook(config, rules=[rule]))
+    refused = await rest.call("POST", "/api/v1/namespaces/default/pods/p/exec?command=sh&stdin=true", code=400)
+    assert refused["message"] == 'admission webhook "hook.example.com" denied the request: no shells'
+    request = hook.seen[0]
+    assert (request["operation"], request["subResource"], request["name"]) == ("CONNECT", "exec", "p")
+    assert request["kind"]["kind"] == "PodExecOptions"
+    assert (request["object"]["command"], request["object"]["stdin"]) == (["sh"], True)
+
+
 async def test_webhooks_see_a_change_that_came_after_them(rest: Rest, hook: Hooks) -> None:
     def first(request: dict[str, Any]) -> dict[str, Any]:
         labels = request["object"]["metadata"].get("labels") or {}
