@@ -19,7 +19,7 @@ from bench.pods import IMAGE, deployment, namespace, one_pod
 from cli.kubeconfig import Kubeconfig
 from cli.rest import Client
 
-SETTLE = 10.0
+SETTLE = 30.0
 """Seconds after the last pod has gone until the node counts as idle."""
 
 
