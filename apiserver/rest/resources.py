@@ -107,7 +107,9 @@ class Resources:
         misplaced = not target.subresource and (
             (verb == "create" and bool(target.name)) or (verb in ("update", "patch") and not target.name)
         )
-        if verb not in allowed or misplaced or (verb == "create" and resource.namespaced and not target.namespace):
+        if verb not in allowed or misplaced or (
+            verb in ("create", "deletecollection") and resource.namespaced and not target.namespace
+        ):
             raise method_not_allowed()
 
     async def _call(self, request: web.BaseRequest, ctx: Context, endpoint: Endpoint, verb: str) -> Call:

@@ -446,3 +446,12 @@ async def test_people_get_json_they_can_read(rest: Rest) -> None:
     for readable in (await text(path + "?pretty=true", "kubectl/v1.32"), await text(path, "curl/8.14")):
         assert readable.startswith('{\n  "apiVersion": "v1",\n')
     assert "\n" not in await text(path + "?pretty=false", "curl/8.14")
+
+
+async def test_nobody_can_delete_a_kind_in_all_namespaces_at_once(rest: Rest) -> None:
+    await rest.call("POST", CONFIGS, config("kept"), code=201)
+    answer = await rest.call("DELETE", "/api/v1/configmaps", code=405)
+    assert answer["message"] == "the server does not allow this method on the requested resource"
+    await rest.call("GET", CONFIGS + "/kept", code=200)
+    await rest.call("DELETE", CONFIGS, code=200)
+    await rest.call("GET", CONFIGS + "/kept", code=404)
