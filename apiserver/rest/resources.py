@@ -107,8 +107,10 @@ class Resources:
         misplaced = not target.subresource and (
             (verb == "create" and bool(target.name)) or (verb in ("update", "patch") and not target.name)
         )
-        if verb not in allowed or misplaced or (
-            verb in ("create", "deletecollection") and resource.namespaced and not target.namespace
+        if (
+            verb not in allowed
+            or misplaced
+            or (verb in ("create", "deletecollection") and resource.namespaced and not target.namespace)
         ):
             raise method_not_allowed()
 
