@@ -14,6 +14,7 @@ os.environ.setdefault("PYKUBE_TEST_RUN", uuid.uuid4().hex)
 _INTEGRATION = Path(__file__).parent / "integration"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         # Integration tests make bridges, tables and daemons whose names are those of their folder.
