@@ -17,7 +17,7 @@ down: docker venv ## remove the cluster: containers, volumes, networks, kubeconf
 	@$(PYTHON) -m deploy.cluster down
 
 test: docker venv images tools ## all tests: unit, integration (etcd, Docker), cluster; PYTEST_ARGS="-k dns" chooses
-	@PATH="$(CURDIR)/.build/bin:$$PATH:/usr/sbin:/sbin" $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS) tests
+	@PATH="$(CURDIR)/.build/bin:$$PATH:/usr/sbin:/sbin" $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) tests
 
 lint: venv ## ruff, mypy --strict, import-linter
 	@$(PYTHON) -m ruff check .
