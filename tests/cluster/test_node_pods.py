@@ -43,7 +43,8 @@ def life(directory: str) -> dict[str, Any]:
         container("second", "sleep .5; echo second >> /order/start", volumeMounts=mounts),
         ordered("logger", restartPolicy="Always"),
     ]
-    made["spec"]["containers"] = [ordered("main"), container("other", "sleep infinity")]
+    # Both end at SIGTERM: when the main containers use up the whole grace, sidecars are no longer asked in order.
+    made["spec"]["containers"] = [ordered("main"), container("other", "trap 'exit 0' TERM; while :; do sleep .1; done")]
     return made
 
 

@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 import pytest
 import yaml
 
-from tests.support.etcd import Etcd, free_port
+from tests.support.etcd import Etcd
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, ApiServerProcess
 
 T = TypeVar("T")

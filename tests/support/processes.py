@@ -12,7 +12,7 @@ from pathlib import Path
 
 from client.api import Api
 from client.transport import TLS
-from tests.support.etcd import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

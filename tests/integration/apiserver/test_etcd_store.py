@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from apiserver.store import Exists, Rejected, Store, Unavailable
 from apiserver.store.etcd import EtcdStore
-from tests.support.etcd import Etcd, free_port, running_etcd
+from tests.support.etcd import Etcd, running_etcd
+from tests.support.ports import free_port
 from tests.support.store_behaviour import StoreBehaviour
 
 

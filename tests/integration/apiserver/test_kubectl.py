@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tests.support.control_plane import ControlPlane, control_plane, eventually
-from tests.support.etcd import free_port
+from tests.support.ports import free_port
 
 TOKENS = 'bob-token,bob,2\ndora-token,dora,3,"dev"\n'
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ from kubelet import cri
 from kubelet.runtime.docker import DockerRuntime
 from kubelet.runtime.image_gc import ImageGC
 from tests.integration.kubelet.conftest import PAUSE, TOOLBOX, Pods
+from tests.support.ports import free_port
 
 # User `puller`, password `s3cret`, in the one format that the registry takes (bcrypt).
 HTPASSWD = "puller:$2b$05$tEnAQKKALJF3jy.Ymvz0veLjzg7t7AFpAcX177wnBvo.ieunf7Lca\n"
@@ -31,9 +31,7 @@ def docker(*arguments: str) -> str:
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`localhost:<port>` of a registry that wants a password and has `private/pause:1`."""
     directory = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"localhost:{probe.getsockname()[1]}"
+    address = f"localhost:{free_port()}"
     (directory / "htpasswd").write_text(HTPASSWD)
     (directory / "config.yml").write_text(
         "version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: /tmp/registry}}\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
-import socket
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from kubelet.server.service import NodeService, serve
 from kubelet.server.summary import Summary
 from proto import node_pb2, node_pb2_grpc
 from tests.integration.kubelet.conftest import Pods, RunningPod
+from tests.support.ports import free_port
 
 
 class Lookup:
@@ -114,9 +114,7 @@ class Node:
 @pytest.fixture
 async def node(pods: Pods, tmp_path: Path) -> AsyncIterator[Node]:
     make_pki(tmp_path)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     lookup = Lookup()
     summary = Summary(
         pods.runtime, pods.runtime.cgroups, node_name="test", root_dir=tmp_path, image_dir=Path("/var/lib/docker")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +16,7 @@ from addons.dns.server import DNSServer
 from api.codec import from_dict
 from api.types.core_v1 import Namespace, Service
 from api.types.discovery_v1 import EndpointSlice
+from tests.support.ports import free_port
 
 
 class Cluster:
@@ -50,12 +50,6 @@ class Cluster:
 
     def slices_by_ip(self, ip: str) -> list[EndpointSlice]:
         return [s for s in self.endpoint_slices if any(ip in e.addresses for e in s.endpoints or [])]
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 class Upstream(asyncio.DatagramProtocol):

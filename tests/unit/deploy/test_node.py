@@ -16,6 +16,7 @@ from deploy.node import __main__ as node
 from deploy.node import prepare, supervisor
 from deploy.node.relay import TcpRelay, relay_dns
 from deploy.node.supervisor import Program
+from tests.support.ports import free_port
 
 ENVIRONMENT = {"PYKUBE_NODE_NAME": "node7", "PYKUBE_NODE_IP": "172.30.0.17"}
 
@@ -87,14 +88,9 @@ async def echo() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
-async def free_port() -> int:
-    async with await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0) as server:
-        return int(server.sockets[0].getsockname()[1])
-
-
 async def test_the_relay_carries_both_directions_and_half_closes() -> None:
     async with echo() as target:
-        port = await free_port()
+        port = free_port()
         servers = await TcpRelay("127.0.0.1", target).listen(["127.0.0.1"], port)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         data = b"abc" * 500_000
@@ -106,8 +102,8 @@ async def test_the_relay_carries_both_directions_and_half_closes() -> None:
 
 
 async def test_the_relay_survives_a_target_that_is_away() -> None:
-    port = await free_port()
-    servers = await TcpRelay("127.0.0.1", await free_port()).listen(["127.0.0.1"], port)
+    port = free_port()
+    servers = await TcpRelay("127.0.0.1", free_port()).listen(["127.0.0.1"], port)
     for _ in range(2):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         assert await reader.read() == b""
@@ -126,7 +122,7 @@ async def test_dns_queries_are_passed_on_and_answers_come_back_to_whoever_asked(
 
     loop = asyncio.get_running_loop()
     server, _ = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
-    port = await free_port()
+    port = free_port()
     await relay_dns("127.0.0.1", "127.0.0.1", port=port, server_port=server.get_extra_info("sockname")[1])
     answers: list[bytes] = []
 
