@@ -1,6 +1,7 @@
 """Ports for servers that a test starts.
 
-Not the kernel's choice for port 0: between asking and listening, an outgoing connection or another test may be given the same.
+Not the kernel's choice for port 0: before the server listens, an outgoing connection or another test may be given it
+too.
 """
 
 from __future__ import annotations
