@@ -10,10 +10,9 @@ import itertools
 import os
 import socket
 
-_FIRST, _EACH = (
-    20_000,
-    1_000,
-)  # below what the kernel gives to outgoing connections (32768 and more) and below node ports
+# Below what the kernel gives to outgoing connections, and below node ports.
+_FIRST = 20_000
+_EACH = 1_000
 
 
 def _mine() -> itertools.cycle[int]:
