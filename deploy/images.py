@@ -132,7 +132,7 @@ def images() -> list[Image]:
         Image(
             name="pykube/base",
             dockerfile=dockerfile("base"),
-            arguments={"MIRROR": mirror()},
+            arguments={"MIRROR": mirror() or ""},
             inputs=beside("apt-install", "dpkg-excludes"),
         ),
         Image(name="pykube/python", dockerfile=dockerfile("python"), parents=("pykube/base",)),
@@ -349,15 +349,14 @@ def ensure_base(builder: Builder) -> None:
         builder.client.images.pull(BASE)
         return
     except APIError as error:
-        say(
-            f"no registry to pull it from ({str(error.explanation).splitlines()[0][:100]}); building it from {mirror()}"
-        )
+        why = str(error.explanation).splitlines()[0][:100]
+        say(f"no registry to pull it from ({why}); building it from Debian's packages")
     if output(["sh", "-c", "command -v debootstrap"]) is None:
         apt_install("debootstrap")
     BUILD.mkdir(exist_ok=True)
     rootfs = BUILD / "base.tar"
     try:
-        script = as_root([DOCKERFILES / "debian.sh", SUITE, mirror()])
+        script = as_root([DOCKERFILES / "debian.sh", SUITE, *filter(None, [mirror()])])
         run(["sh", "-c", f'"$@" >{rootfs} 2>{BUILD}/debootstrap.log', "sh", *script])
         run(["docker", "import", "--change", 'CMD ["bash"]', rootfs, BASE], quiet=True)
     except Problem as problem:

@@ -183,6 +183,10 @@ def install_newer(package: str, good: Callable[[str], bool]) -> None:
 def _install_from_newer_suite(package: str) -> None:
     """Fetches one package of a newer suite through a private apt state, so that the suite is never enabled here."""
     source = mirror()
+    if source is None:
+        raise Problem(
+            f"{package} is too old here and apt names no Debian mirror to fetch {SUITE}'s from; install it by hand"
+        )
     say(f"installing {package} of {SUITE} from {source}")
     with tempfile.TemporaryDirectory(prefix="pykube-apt-") as name:
         folder = Path(name)

@@ -18,7 +18,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout."""
 
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 SUITE = "trixie"
 """The Debian release all images are built from."""
 
@@ -74,13 +73,15 @@ def parse_index_targets(text: str, codename: str) -> str | None:
     return None
 
 
-def mirror() -> str:
-    """The Debian mirror this machine's apt uses, whatever the format of its sources; Debian's default otherwise."""
-    codename = output(["sh", "-c", '. /etc/os-release && echo "$VERSION_CODENAME"']) or ""
+def mirror() -> str | None:
+    """The Debian mirror this machine's apt uses, whatever the format of its sources; None if it is no Debian."""
+    codename = output(["sh", "-c", '. /etc/os-release && [ "$ID" = debian ] && echo "$VERSION_CODENAME"'])
+    if not codename:
+        return None
     targets = output(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
     )
-    return parse_index_targets(targets or "", codename) or DEFAULT_MIRROR
+    return parse_index_targets(targets or "", codename)
 
 
 def docker_answers() -> bool:

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Builds debian:trixie-slim where no registry can be reached: debian.sh SUITE MIRROR > image.tar (as root)
+# Builds debian:trixie-slim where no registry can be reached: debian.sh SUITE [MIRROR] > image.tar (as root)
 set -eu
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
-debootstrap --variant=minbase --include=ca-certificates "$1" "$root" "$2" >&2
+suite=$1
+shift
+debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$@" >&2
 cp "$(dirname "$0")/dpkg-excludes" "$root/etc/dpkg/dpkg.cfg.d/docker"
-echo "deb $2 $1 main" >"$root/etc/apt/sources.list"
 cd "$root"
 rm -rf var/lib/apt/lists/* var/cache/apt/* var/cache/debconf/*-old var/lib/dpkg/*-old var/log/* debootstrap \
     usr/share/man/* usr/share/info/* usr/share/locale/* usr/share/lintian/* dev/* run/* tmp/*

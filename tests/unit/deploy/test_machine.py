@@ -21,6 +21,11 @@ http://other.example/repo/ stable main
     assert machine.parse_index_targets("", "bookworm") is None
 
 
+def test_no_mirror_of_another_distribution_is_taken_for_debians(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "output", lambda command: None if command[0] == "sh" else "http://x.example noble main")
+    assert machine.mirror() is None
+
+
 def test_a_failing_command_says_which_and_how() -> None:
     with pytest.raises(Problem, match=r"(?s)failed \(3\): sh -c .*it broke"):
         machine.run(["sh", "-c", "echo it broke; exit 3"], quiet=True)
