@@ -22,7 +22,9 @@ http://other.example/repo/ stable main
 
 
 def test_no_mirror_of_another_distribution_is_taken_for_debians(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "output", lambda command: None if command[0] == "sh" else "http://x.example noble main")
+    monkeypatch.setattr(
+        machine, "output", lambda command: None if command[0] == "sh" else "http://x.example noble main"
+    )
     assert machine.mirror() is None
 
 
