@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -66,8 +67,8 @@ import os, pathlib, signal, sys
 for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
     words = entry.read_bytes().split(b"\\0")
     if words[0].rpartition(b"/")[2].startswith(b"python3") and words[1:3] == [b"-m", sys.argv[1].encode()]:
+        print(entry.parent.name, flush=True)
         os.kill(int(entry.parent.name), signal.SIGKILL)
-        print(entry.parent.name)
 """
 
 
@@ -107,7 +108,13 @@ class Cluster:
 
     def kill(self, service: str, module: str) -> None:
         """`kill -9` of the process that runs `python3 -m module` in one of the machines."""
-        killed = self.on(service, "python3", "-c", _KILL, module)
+        try:
+            killed = self.on(service, "python3", "-c", _KILL, module)
+        except CommandFailed as failed:
+            # A container ends with its first process, and takes along who killed that.
+            if failed.code != 128 + signal.SIGKILL:
+                raise
+            killed = failed.stdout
         assert killed.strip(), f"no {module} runs in {service}"
 
     def node_ip(self, node: str) -> str:
