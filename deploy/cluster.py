@@ -32,8 +32,7 @@ from docker.models.containers import Container
 from deploy import kubeconfig, nodes
 from deploy.machine import ROOT, Problem, reach_docker, say
 
-PROJECT = "pykube"
-LABEL = f"com.docker.compose.project={PROJECT}"
+LABEL = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 TIMEOUT = 180.0
 """Seconds that the whole cluster gets."""
@@ -57,6 +56,11 @@ def setting(name: str, default: str) -> str:
     return default
 
 
+def project() -> str:
+    """The name of the compose project: several clusters of one machine differ in it, as in subnet and ports."""
+    return setting("COMPOSE_PROJECT_NAME", "pykube")
+
+
 class Cluster:
     """The compose project, seen through Docker."""
 
@@ -65,7 +69,7 @@ class Cluster:
 
     def containers(self) -> dict[str, Container]:
         """Containers by service."""
-        found = self.client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+        found = self.client.containers.list(all=True, filters={"label": f"{LABEL}={project()}"}, ignore_removed=True)
         return {container.labels[SERVICE]: container for container in found}
 
     def check_ground(self) -> None:
@@ -94,7 +98,7 @@ class Cluster:
         own_bridges = set()
         for network in self.client.networks.list():
             subnets = [item["Subnet"] for item in network.attrs["IPAM"]["Config"] or [] if "Subnet" in item]
-            if (network.attrs.get("Labels") or {}).get("com.docker.compose.project") == PROJECT:
+            if (network.attrs.get("Labels") or {}).get(LABEL) == project():
                 own_bridges.update(subnets)
             else:
                 used.update(dict.fromkeys(subnets, f"the Docker network {network.name}"))
@@ -251,7 +255,7 @@ def up(count: int) -> None:
     files, services = nodes.select(count)
     say(f"starting a control plane and {count} node{'s' if count > 1 else ''}")
     progress = Progress(cluster)
-    compose = ["docker", "compose", "-p", PROJECT, *files, "--progress", "quiet"]
+    compose = ["docker", "compose", "-p", project(), *files, "--progress", "quiet"]
     # not --wait: one-shot services end, and that it would take for a failure
     done = subprocess.run(
         [*compose, "up", "-d", "--remove-orphans", *services], cwd=ROOT, stderr=subprocess.PIPE, text=True
@@ -315,7 +319,7 @@ def down() -> None:
         ("volume", ["volume", "ls", "--quiet"], ["volume", "rm", "--force"]),
     ):
         found = subprocess.run(
-            ["docker", *listing, "--filter", f"label={LABEL}"], capture_output=True, text=True, check=True
+            ["docker", *listing, "--filter", f"label={LABEL}={project()}"], capture_output=True, text=True, check=True
         ).stdout.split()
         if found:
             say(f"removing {len(found)} {kind}{'s' if len(found) > 1 else ''}")

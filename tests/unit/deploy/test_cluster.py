@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import types
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 import yaml
 
-from deploy import cluster, nodes
+from deploy import cluster, kubeconfig, nodes
 from deploy.machine import ROOT, Problem
 
 
@@ -109,3 +112,33 @@ def test_only_nodes_whose_condition_is_true_are_ready() -> None:
 def test_nodes_of_a_larger_cluster_are_told_from_those_that_others_added() -> None:
     items = [{"metadata": {"name": name}} for name in ("node1", "node2", "node10", "laptop")]
     assert cluster.leftover(items, {"node1"}) == ["node10", "node2"]
+
+
+def test_a_cluster_of_another_name_sees_and_removes_only_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "second")
+    asked: list[Any] = []
+
+    class Docker:
+        containers = networks = None
+
+        def list(self, **arguments: Any) -> list[Any]:
+            asked.append(arguments.get("filters"))
+            return []
+
+    client: Any = Docker()
+    client.containers = client
+    assert cluster.Cluster(client).containers() == {}
+    assert asked == [{"label": "com.docker.compose.project=second"}]
+
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> Any:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(docker, "from_env", lambda **_: types.SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(kubeconfig, "remove", lambda _: False)
+    cluster.down()
+    assert len(commands) == 3
+    assert all(command[-1] == "label=com.docker.compose.project=second" for command in commands)
