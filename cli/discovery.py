@@ -120,7 +120,7 @@ class Discovery:
             await self.refresh()
             found = match_resource(word, await self.resources())
         if found is None:
-            raise CliError(f'the server doesn\'t have a resource type "{word.split("/")[0]}"')
+            raise CliError(f'the server doesn\'t have a resource type "{word.partition(".")[0]}"')
         return found
 
     async def find_kind(self, api_version: str, kind: str) -> Mapping | None:

@@ -303,6 +303,15 @@ def command(
 
 
 def execute(env: Any, function: Callable[..., Any], **params: Any) -> Any:
+    if "allow_missing_template_keys" in params:
+        from cli.printers.objects import Output
+
+        params["output"] = Output.of(
+            params["output"],
+            params.pop("template"),
+            show_managed_fields=params.pop("show_managed_fields"),
+            allow_missing=params.pop("allow_missing_template_keys"),
+        )
     if not inspect.iscoroutinefunction(function):
         return function(env, **params)
 
@@ -341,8 +350,10 @@ def main(root: click.Command, argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except click.exceptions.NoArgsIsHelpError as stop:
-        print(stop.ctx.get_help() if stop.ctx else "")
-        return 0
+        # A group without a subcommand is a mistake, but for the program itself; kubectl helps on standard error.
+        alone = stop.ctx is None or stop.ctx.parent is None
+        print(stop.ctx.get_help() if stop.ctx else "", file=sys.stdout if alone else sys.stderr)
+        return 0 if alone else 1
     except click.UsageError as problem:
         print(f"error: {_click_words(problem)}", file=sys.stderr)
         path = problem.ctx.command_path if problem.ctx else PROG
@@ -388,5 +399,12 @@ def _click_words(problem: click.UsageError) -> str:
         name = max(problem.param.opts, key=len).lstrip("-")
         return f'required flag(s) "{name}" not set'
     if isinstance(problem, click.BadParameter) and problem.param is not None:
+        given = re.match(r"'(.*)' is not a valid integer", problem.message, re.S)
+        if given:
+            text = given.group(1)
+            return (
+                f'invalid argument "{text}" for "{_flag_title(problem.param)}" flag: '
+                f'strconv.ParseInt: parsing "{text}": invalid syntax'
+            )
         return f'invalid argument for "{_flag_title(problem.param)}" flag: {problem.message}'
     return problem.format_message()

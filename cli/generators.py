@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.errors import CliError, Object, UsageError
+from cli.errors import ApiError, CliError, Object, UsageError
 from cli.framework import flag, option
 from cli.writing import dry_run_option, output_option
 
@@ -70,12 +70,38 @@ async def finish(env: Any, obj: Object, params: dict[str, Any]) -> None:
     from cli.commands.apply import validation
     from cli.writing import create_generated
 
-    await create_generated(
-        env,
-        obj,
-        dry_run=params["dry_run"],
-        output=params["output"],
-        manager=params["field_manager"],
-        save_config=params["save_config"],
-        validate=validation(params["validate"]),
-    )
+    try:
+        await create_generated(
+            env,
+            obj,
+            dry_run=params["dry_run"],
+            output=params["output"],
+            manager=params["field_manager"],
+            save_config=params["save_config"],
+            validate=validation(params["validate"]),
+        )
+    except ApiError as problem:
+        words = _FAILED.get(obj["kind"])
+        if words is None:
+            raise
+        if obj["kind"] == "Service":
+            words = f"{(obj['spec'] or {}).get('type')} service:"
+        raise CliError(f"failed to create {words} {problem.message}") from problem
+
+
+# What kubectl calls the thing it could not create. Its other generators show the server's refusal as it is.
+_FAILED = {
+    "Deployment": "deployment:",
+    "ServiceAccount": "serviceaccount:",
+    "ConfigMap": "configmap:",
+    "Secret": "secret",
+    "Service": "service:",
+    "Job": "job:",
+    "CronJob": "cronjob:",
+    "Ingress": "ingress:",
+    "ResourceQuota": "quota:",
+    "RoleBinding": "rolebinding:",
+    "ClusterRoleBinding": "clusterrolebinding:",
+    "PriorityClass": "priorityclass:",
+    "PodDisruptionBudget": "poddisruptionbudgets:",
+}

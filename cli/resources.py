@@ -82,6 +82,8 @@ async def resolve(
     if any("/" in arg for arg in args):
         return await _pairs(env, args, namespace, default_type, selector=selector)
     words, names = args[0], list(dict.fromkeys(args[1:]))
+    if "" in names:
+        raise CliError("resource name may not be empty")
     mappings: list[Mapping] = []
     for word in words.split(","):
         mappings.extend(await _mappings(env, word))
@@ -115,9 +117,9 @@ async def _pairs(env: Env, args: Sequence[str], namespace: str, default_type: st
                 )
         if "/" in name or not kind or not name:
             raise CliError(
-                f"arguments in resource/name form may not have more than one slash: {arg}"
+                "arguments in resource/name form may not have more than one slash"
                 if "/" in name
-                else f'arguments in resource/name form must have a single resource and name: "{arg}"'
+                else "arguments in resource/name form must have a single resource and name"
             )
         if selector:
             raise CliError("name cannot be provided when a selector is specified")

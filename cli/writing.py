@@ -26,9 +26,15 @@ def dry_run_option(function: Any) -> Any:
 
 
 def output_option(function: Any) -> Any:
-    return option(
-        "-o", "--output", help="Output format: json, yaml, name, jsonpath=..., jsonpath-as-json, jsonpath-file."
-    )(function)
+    """`-o` and its companions, which reach the command as one `Output`."""
+    for decorate in (
+        option("--template", help="Template string or path to template file to use when -o=go-template or jsonpath."),
+        flag("--show-managed-fields", help="If true, keep the managedFields when printing objects."),
+        option("-o", "--output", help="Output format: json, yaml, kyaml, name, go-template=..., jsonpath=..."),
+        flag("--allow-missing-template-keys", default=True, help="If true, ignore missing fields in templates."),
+    ):
+        function = decorate(function)
+    return function
 
 
 def filename_options(function: Any) -> Any:

@@ -114,7 +114,9 @@ def validation(value: str) -> str:
     """The server's `fieldValidation` for the flag's spelling."""
     known = {"strict": "Strict", "true": "Strict", "warn": "Warn", "ignore": "Ignore", "false": "Ignore"}
     if value.lower() not in known:
-        raise CliError(f'invalid - validate option "{value}" is not valid; must be one of: strict, warn, ignore')
+        raise CliError(
+            f'invalid - validate option "{value}"; must be one of: strict (or true), warn, ignore (or false)'
+        )
     return known[value.lower()]
 
 

@@ -47,6 +47,7 @@ class CreateGroup(Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and self.get_command(ctx, args[0]) is None:
+            ctx.ensure_object(dict)["command_path"] = ctx.command_path
             raise UsageError(f"Unexpected args: [{' '.join(args)}]")
         return super().resolve_command(ctx, args)
 

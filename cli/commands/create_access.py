@@ -7,12 +7,17 @@ from typing import Any
 import click
 
 from cli.env import Env
-from cli.errors import CliError, Object
+from cli.errors import ApiError, CliError, Object
 from cli.framework import command as declare
 from cli.framework import option
 from cli.generators import finish, generator_options, one_name, prune, split_list, split_pairs
 from cli.human import parse_duration
 from cli.objects import dig
+
+VERBS = {
+    *("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"),
+    *("use", "bind", "impersonate", "*", "approve", "sign", "escalate", "attest", "link", "unlink"),
+}
 
 
 def add_to(parent: click.Group) -> None:
@@ -59,7 +64,10 @@ async def token(env: Env, args: tuple[str, ...], **params: Any) -> None:
         )
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec}
     path = f"/api/v1/namespaces/{env.namespace}/serviceaccounts/{name}/token"
-    answer = await env.client.request("POST", path, body=body)
+    try:
+        answer = await env.client.request("POST", path, body=body)
+    except ApiError as problem:
+        raise CliError(f"failed to create token: {problem.message}") from problem
     if params["output"]:
         from cli.printers.objects import render
 
@@ -81,23 +89,31 @@ def rule_options(function: Any) -> Any:
     return function
 
 
-async def _rules(env: Env, params: dict[str, Any]) -> list[Object]:
+async def _rules(
+    env: Env, params: dict[str, Any], *, none: str = "at least one resource must be specified"
+) -> list[Object]:
     """Policy rules: one for each API group among the resources, in the order given."""
     verbs = list(dict.fromkeys(split_list(params["verb"])))
     if not verbs:
         raise CliError("at least one verb must be specified")
     words = list(dict.fromkeys(split_list(params["resource"])))
     if not words:
-        raise CliError("at least one resource must be specified")
+        raise CliError(none)
     if "*" in verbs:
         verbs = ["*"]
+    for verb in verbs:
+        if verb not in VERBS:
+            env.warn(f"'{verb}' is not a standard resource verb")
     groups: dict[str, list[str]] = {}
     for word in words:
         resource, slash, sub = word.partition("/")
         if resource == "*":
             groups.setdefault("*", []).append(word)
             continue
-        mapping = await env.discovery.find(resource)
+        try:
+            mapping = await env.discovery.find(resource)
+        except CliError as problem:
+            raise CliError(str(problem), prefix="") from problem
         groups.setdefault(mapping.group, []).append(f"{mapping.plural}/{sub}" if slash else mapping.plural)
     names = list(params["resource_name"])
     return [
@@ -142,14 +158,14 @@ async def clusterrole(env: Env, args: tuple[str, ...], **params: Any) -> None:
     if params["aggregation_rule"]:
         labels = split_pairs((params["aggregation_rule"],))
         obj["aggregationRule"] = {"clusterRoleSelectors": [{"matchLabels": labels}]}
-        obj["rules"] = []
+        obj["rules"] = None
     elif urls and not params["resource"]:
         verbs = split_list(params["verb"])
         if not verbs:
             raise CliError("at least one verb must be specified")
         obj["rules"] = [{"nonResourceURLs": urls, "verbs": verbs}]
     else:
-        obj["rules"] = await _rules(env, params)
+        obj["rules"] = await _rules(env, params, none="one of resource or nonResourceURL must be specified")
         if urls:
             obj["rules"].append({"nonResourceURLs": urls, "verbs": split_list(params["verb"])})
     await finish(env, obj, params)

@@ -14,7 +14,7 @@ from cli.env import Env
 from cli.errors import CliError, Object
 from cli.framework import command as declare
 from cli.framework import flag, group, option
-from cli.generators import finish, generator_options, one_name, prune, required, split_list
+from cli.generators import finish, generator_options, one_name, prune, split_list
 from cli.printers.json import compact
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]+")
@@ -38,7 +38,7 @@ def source_options(function: Any) -> Any:
     return function
 
 
-def collect(params: dict[str, Any], what: str) -> dict[str, bytes]:
+def collect(params: dict[str, Any], what: str, name: str) -> dict[str, bytes]:
     """The content of the --from flags by key."""
     if params["from_env_file"] and (params["from_file"] or params["from_literal"]):
         raise CliError("from-env-file cannot be combined with from-file or from-literal")
@@ -52,7 +52,9 @@ def collect(params: dict[str, Any], what: str) -> dict[str, bytes]:
                 "validation is '[-._a-zA-Z0-9]+')"
             )
         if key in out:
-            raise CliError(f'cannot add key "{key}", another key by that name already exists in Data for {what}')
+            raise CliError(
+                f'cannot add key "{key}", another key by that name already exists in Data for {what} "{name}"'
+            )
         out[key] = value
 
     for literal in params["from_literal"]:
@@ -129,7 +131,7 @@ async def configmap(env: Env, args: tuple[str, ...], **params: Any) -> None:
     data: dict[str, str] = {}
     binary: dict[str, str] = {}
     name = one_name(args, "configmap")
-    for key, value in collect(params, "ConfigMap").items():
+    for key, value in collect(params, "ConfigMap", name).items():
         try:
             data[key] = value.decode()
         except UnicodeDecodeError:
@@ -161,8 +163,9 @@ secret = group("secret", help="Create a secret using a specified subcommand.")
 @source_options
 @option("--type", "kind", help="The type of secret to create.")
 async def generic(env: Env, args: tuple[str, ...], **params: Any) -> None:
-    data = {key: base64.b64encode(value).decode() for key, value in collect(params, "Secret").items()}
-    await _secret(env, one_name(args, "secret"), data, params["kind"], params)
+    name = one_name(args, "secret")
+    data = {key: base64.b64encode(value).decode() for key, value in collect(params, "Secret", name).items()}
+    await _secret(env, name, data, params["kind"], params)
 
 
 async def _secret(env: Env, name: str, data: dict[str, str], kind: str, params: dict[str, Any]) -> None:
@@ -192,7 +195,7 @@ async def tls(env: Env, args: tuple[str, ...], **params: Any) -> None:
         try:
             pair.append(Path(path).read_bytes())
         except OSError as problem:
-            raise CliError(f"open {path}: {(problem.strerror or '').lower()}") from problem
+            raise CliError(f"Cannot read file {path}, open {path}: {(problem.strerror or '').lower()}") from problem
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(params["cert"], params["key"])
     except ssl.SSLError as problem:
@@ -224,7 +227,11 @@ async def docker_registry(env: Env, args: tuple[str, ...], **params: Any) -> Non
     if params["from_file"]:
         content = Path(split_list(params["from_file"])[0].rpartition("=")[2]).read_bytes()
     else:
-        required(params["docker_username"] and params["docker_password"], "docker-username", "docker-password")
+        if not (params["docker_username"] and params["docker_password"] and params["docker_server"]):
+            raise CliError(
+                "either --from-file or the combination of --docker-username, --docker-password and --docker-server is "
+                "required"
+            )
         user, password = params["docker_username"], params["docker_password"]
         entry = prune({"username": user, "password": password, "email": params["docker_email"]})
         entry["auth"] = base64.b64encode(f"{user}:{password}".encode()).decode()

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from api.quantity import Quantity
 from cli.env import Env
 from cli.errors import CliError, Object
 from cli.framework import command as declare
@@ -53,8 +54,7 @@ async def deployment(env: Env, args: tuple[str, ...], after_dash: list[str] | No
         raise CliError("cannot specify multiple --image options and command")
     containers = [container(_image_name(image), image, after_dash) for image in images]
     if params["port"] >= 0:
-        for one in containers:
-            one["ports"] = [{"containerPort": params["port"]}]
+        containers[0]["ports"] = [{"containerPort": params["port"]}]
     labels = {"app": name}
     obj = {
         "apiVersion": "apps/v1",
@@ -182,13 +182,16 @@ async def cronjob(env: Env, args: tuple[str, ...], after_dash: list[str] | None,
 async def ingress(env: Env, args: tuple[str, ...], **params: Any) -> None:
     name = one_name(args, "ingress")
     if not params["rule"] and not params["default_backend"]:
-        raise CliError("not enough information provided: every ingress has to either specify a default-backend or rule")
+        raise CliError(
+            "not enough information provided: every ingress has to either specify a default-backend (which catches all "
+            "traffic) or a list of rules (which catch specific paths)"
+        )
     hosts: dict[str, list[Object]] = {}
     tls: dict[str, list[str]] = {}
     for rule in params["rule"]:
         match = re.fullmatch(r"([^/]*)(/[^=]*)=([^:,]+):([^,]+)(?:,tls(?:=([^,]*))?)?", rule)
         if match is None:
-            raise CliError(f"rule {rule} is invalid and should be in format host/path=svcname:port[,tls[=secret]]")
+            raise CliError(f"rule {rule} is invalid and should be in format host/path=svcname:svcport[,tls[=secret]]")
         host, path, backend, port, secret = match.groups()
         kind = "Prefix" if path.endswith("*") else "Exact"
         hosts.setdefault(host, []).append(
@@ -227,6 +230,11 @@ def _backend(service_name: str, port: str = "80") -> Object:
 @option("--scopes", help="A comma-delimited set of quota scopes that must all match each object tracked by the quota.")
 async def quota(env: Env, args: tuple[str, ...], **params: Any) -> None:
     hard = split_pairs((params["hard"],)) if params["hard"] else None
+    for amount in (hard or {}).values():
+        try:
+            Quantity(amount)
+        except ValueError as problem:
+            raise CliError(str(problem)) from problem
     spec = prune({"hard": hard, "scopes": split_list((params["scopes"],))})
     obj = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": one_name(args, "quota")}, "spec": spec}
     obj["status"] = {}
@@ -277,6 +285,7 @@ async def poddisruptionbudget(env: Env, args: tuple[str, ...], **params: Any) ->
         "kind": "PodDisruptionBudget",
         "metadata": {"name": one_name(args, "poddisruptionbudget")},
         "spec": spec,
+        "status": {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0},
     }
     await finish(env, obj, params)
 
@@ -318,9 +327,10 @@ _tcp = option("--tcp", multiple=True, help="Port pairs can be specified as '<por
 @option("--clusterip", help="Assign your own ClusterIP or set to 'None' for a 'headless' service (no loadbalancing).")
 @_tcp
 async def clusterip(env: Env, args: tuple[str, ...], **params: Any) -> None:
+    name = one_name(args, "service")
     if not params["tcp"] and params["clusterip"] != "None":
         raise CliError("at least one tcp port specifier must be provided")
-    obj = _make_service(one_name(args, "service"), "ClusterIP", params, clusterIP=params["clusterip"])
+    obj = _make_service(name, "ClusterIP", params, clusterIP=params["clusterip"])
     await finish(env, obj, params)
 
 
@@ -329,18 +339,20 @@ async def clusterip(env: Env, args: tuple[str, ...], **params: Any) -> None:
 @option("--node-port", type=int, default=0, help="Port used to expose the service on each node in a cluster.")
 @_tcp
 async def nodeport(env: Env, args: tuple[str, ...], **params: Any) -> None:
+    name = one_name(args, "service")
     if not params["tcp"]:
         raise CliError("at least one tcp port specifier must be provided")
-    await finish(env, _make_service(one_name(args, "service"), "NodePort", params), params)
+    await finish(env, _make_service(name, "NodePort", params), params)
 
 
 @declare("loadbalancer", usage="NAME [--tcp=port:targetPort]", help="Create a LoadBalancer service.", group=service)
 @generator_options
 @_tcp
 async def loadbalancer(env: Env, args: tuple[str, ...], **params: Any) -> None:
+    name = one_name(args, "service")
     if not params["tcp"]:
         raise CliError("at least one tcp port specifier must be provided")
-    await finish(env, _make_service(one_name(args, "service"), "LoadBalancer", params), params)
+    await finish(env, _make_service(name, "LoadBalancer", params), params)
 
 
 @declare(

@@ -11,6 +11,7 @@ from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.manifests import parse
 from cli.objects import without_managed_fields
+from cli.printers.objects import Output
 from cli.printers.yaml import to_yaml
 from cli.resources import Target, fetch_all, resolve
 from cli.strategic import json_merge, same, schema_for, two_way
@@ -50,7 +51,6 @@ HEADER = """\
 @output_option
 @flag("--output-patch", help="Output the patch if the resource is edited.")
 @flag("--save-config", help="If true, the configuration of current object will be saved in its annotation.")
-@flag("--show-managed-fields", help="If true, keep the managedFields when editing.")
 @option("--subresource", help="If specified, edit will operate on the subresource of the requested object.")
 @option("--validate", bare="strict", default="strict", help="strict, warn or ignore unknown fields.")
 async def command(
@@ -58,11 +58,10 @@ async def command(
     args: tuple[str, ...],
     field_manager: str,
     filename: tuple[str, ...],
-    output: str,
+    output: Output,
     output_patch: bool,
     recursive: bool,
     save_config: bool,
-    show_managed_fields: bool,
     subresource: str,
     validate: str,
 ) -> None:
@@ -76,7 +75,7 @@ async def command(
     writer = Writer(env, manager=field_manager, validate=validation(validate))
     for target in found:
         live = target.object or {}
-        shown = live if show_managed_fields else without_managed_fields(live)
+        shown = live if output.show_managed_fields else without_managed_fields(live)
         await _edit(
             env,
             writer,

@@ -17,6 +17,7 @@ from cli.printers.objects import STRUCTURED, as_list, check, print_object, split
 from cli.printers.table import TableOptions, TablePrinter, plain_table
 from cli.resources import Target, pages, resolve
 from cli.rest import JSON, TABLE
+from cli.writing import output_option
 
 
 @dataclass
@@ -31,12 +32,10 @@ class Options:
     show_kind: bool
     show_labels: bool
     label_columns: tuple[str, ...]
-    show_managed_fields: bool
     sort_by: str
     subresource: str
     output_watch_events: bool
     server_print: bool
-    allow_missing: bool
 
     @property
     def human(self) -> bool:
@@ -89,14 +88,13 @@ class Options:
     """,
 )
 @flag("-A", "--all-namespaces", help="If present, list the requested object(s) across all namespaces.")
-@flag("--allow-missing-template-keys", default=True, help="If true, ignore missing fields in jsonpath templates.")
 @option("--chunk-size", type=int, default=500, help="Return large lists in chunks. Pass 0 to disable.")
 @option("--field-selector", help="Selector (field query) to filter on, supports '=', '==', and '!='.")
 @option("-f", "--filename", multiple=True, help="Filename, directory, or URL to files identifying the resource.")
 @flag("--ignore-not-found", help="If the requested object does not exist the command will return exit code 0.")
 @option("-L", "--label-columns", multiple=True, help="Comma separated list of labels to present as columns.")
 @flag("--no-headers", help="Don't print headers (default print headers).")
-@option("-o", "--output", help="Output format: json, yaml, name, jsonpath, custom-columns, wide.")
+@output_option
 @flag("--output-watch-events", help="Output watch event objects when --watch or --watch-only is used.")
 @option("--raw", help="Raw URI to request from the server.")
 @flag("-R", "--recursive", help="Process the directory used in -f, --filename recursively.")
@@ -104,7 +102,6 @@ class Options:
 @flag("--server-print", default=True, help="If true, have the server return the appropriate table output.")
 @flag("--show-kind", help="If present, list the resource type for the requested object(s).")
 @flag("--show-labels", help="When printing, show all labels as the last column.")
-@flag("--show-managed-fields", help="If true, keep the managedFields when printing objects in JSON or YAML format.")
 @option("--sort-by", help="Sort list types using this JSONPath expression (e.g. '{.metadata.name}').")
 @option("--subresource", help="If specified, gets the subresource of the requested object.")
 @flag("-w", "--watch", help="After listing/getting the requested object, watch for changes.")
@@ -113,7 +110,6 @@ async def command(
     env: Env,
     args: tuple[str, ...],
     all_namespaces: bool,
-    allow_missing_template_keys: bool,
     chunk_size: int,
     field_selector: str,
     filename: tuple[str, ...],
@@ -128,7 +124,6 @@ async def command(
     server_print: bool,
     show_kind: bool,
     show_labels: bool,
-    show_managed_fields: bool,
     sort_by: str,
     subresource: str,
     watch: bool,
@@ -149,6 +144,8 @@ async def command(
             'Use "pykubectl explain <resource>" for a detailed description of that resource '
             "(e.g. pykubectl explain pods)."
         )
+    if output_watch_events and not (watch or watch_only):
+        raise CliError("--output-watch-events option can only be used with --watch or --watch-only")
     options = Options(
         output=output,
         labels=selector,
@@ -160,22 +157,35 @@ async def command(
         show_kind=show_kind,
         show_labels=show_labels,
         label_columns=tuple(label for text in label_columns for label in text.split(",") if label),
-        show_managed_fields=show_managed_fields,
         sort_by=sort_by,
         subresource=subresource,
-        output_watch_events=output_watch_events and (watch or watch_only),
+        output_watch_events=output_watch_events,
         server_print=server_print,
-        allow_missing=allow_missing_template_keys,
     )
     targets = await resolve(
         env, args, filenames=filename, recursive=recursive, all_namespaces=all_namespaces, selector=selector
     )
+    if subresource and not all(target.name for target in targets):
+        raise CliError("subresource cannot be used when bulk resources are specified")
+    if filename and (selector or field_selector):
+        targets = await _chosen(env, targets, options)
     if watch or watch_only:
         await _watch(env, targets, options, watch_only=watch_only)
     elif options.human:
         await _human(env, targets, options)
     else:
         await _structured(env, args, targets, options)
+
+
+async def _chosen(env: Env, targets: Sequence[Target], options: Options) -> list[Target]:
+    """Those of a file's objects that a selector matches: the server decides, as it does for lists."""
+    chosen = []
+    for target in targets:
+        fields = ",".join(part for part in (options.fields, f"metadata.name={target.name}") if part)
+        listed = Target(target.mapping, target.namespace)
+        async for page in pages(env, listed, labels=options.labels, fields=fields, chunk=options.chunk):
+            chosen += [target for _ in page.get("items") or []]
+    return chosen
 
 
 async def _table(env: Env, target: Target, options: Options) -> Object:
@@ -270,16 +280,12 @@ async def _structured(env: Env, args: Sequence[str], targets: Sequence[Target], 
                 obj,
                 options.output,
                 display=mapping.display,
-                show_managed_fields=options.show_managed_fields,
-                allow_missing=options.allow_missing,
             )
     elif objects or not (problems or (options.ignore_not_found and all(target.name for target in targets))):
         print_object(
             as_list(objects),
             options.output,
             display="list",
-            show_managed_fields=options.show_managed_fields,
-            allow_missing=options.allow_missing,
         )
     _raise(problems)
 
@@ -396,8 +402,6 @@ def _show(
         shown,
         options.output,
         display=mapping.display,
-        show_managed_fields=options.show_managed_fields,
-        allow_missing=options.allow_missing,
         first=first,
     )
     return False

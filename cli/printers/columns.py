@@ -31,7 +31,9 @@ class Columns:
         try:
             lines = Path(path).read_text().splitlines()
         except OSError as problem:
-            raise CliError(f"error reading template {path}, {problem.strerror}") from problem
+            raise CliError(
+                f"error reading template {path}, open {path}: {(problem.strerror or '').lower()}"
+            ) from problem
         titles, paths = (lines[0].split() if lines else []), (lines[1].split() if len(lines) > 1 else [])
         if not titles or len(titles) != len(paths):
             raise CliError(f"number of headers ({len(titles)}) and field specifications ({len(paths)}) don't match")
