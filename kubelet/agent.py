@@ -166,7 +166,7 @@ class Kubelet:
         return self._node_informer.get("", self.config.node_name) or self.node.node
 
     def _node_seen(self, node: Node) -> None:
-        self.node.node = node
+        self.node.seen(node)
         cidr = node.spec.pod_cidr or ""
         if cidr and cidr != self._pod_cidr:
             self._pod_cidr = cidr

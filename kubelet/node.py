@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from api import codec, errors, pod_resources
-from api import time as api_time
 from api.quantity import Quantity
 from api.types.core_v1 import (
     ContainerImage,
@@ -30,6 +29,7 @@ from client.events import EventRecorder
 from kubelet import machine
 from kubelet.config import Config
 from kubelet.cri import Runtime, RuntimeFailure
+from kubelet.node_conditions import OWN, PRESSURES, event_of, network_problem, pressure, ready, turned
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +37,6 @@ UPDATE_INTERVAL = 10.0  # seconds
 REPORT_INTERVAL = 300.0
 REGISTER_RETRY_INITIAL, REGISTER_RETRY_MAXIMUM = 0.2, 7.0
 MAX_IMAGES = 50
-
-_PRESSURES = {
-    "MemoryPressure": ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    "DiskPressure": ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    "PIDPressure": ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-}
-_UNDER_PRESSURE = {
-    "MemoryPressure": ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
-    "DiskPressure": ("KubeletHasDiskPressure", "kubelet has disk pressure"),
-    "PIDPressure": ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
-}
 
 
 @dataclass(slots=True)
@@ -68,13 +57,12 @@ class NodeAgent:
         self._recorder = recorder
         self._state = state
         self._runtime_version = ""
-        self._conditions: dict[str, NodeCondition] = {}
+        self._unschedulable = False  # as was told last
         self._changed = asyncio.Event()
         self._last_report = 0.0
         self.machine = machine.inspect(config.root_dir)
         self.node: Node | None = None  # as the API server had it last
         self.registered = asyncio.Event()
-        self.on_ready: list[Callable[[], None]] = []
 
     # -- what the node has ----------------------------------------------------------------------------------------
 
@@ -132,8 +120,7 @@ class NodeAgent:
             self.node = await self._api.create(wanted)
             self._recorder.event(self.node, "Normal", "Starting", "Starting kubelet.")
             for condition in wanted.status.conditions or ():
-                if condition.type in _PRESSURES:
-                    self._tell(condition.type, condition.status)
+                self._tell(condition)
             return
         except errors.StatusError as error:
             if not errors.is_already_exists(error):
@@ -147,8 +134,7 @@ class NodeAgent:
         if boot and boot != wanted.status.node_info.boot_id:
             message = f"Node {name} has been rebooted, boot id: {wanted.status.node_info.boot_id}"
             self._recorder.event(known, "Warning", "Rebooted", message)
-        self._conditions = {c.type: c for c in known.status.conditions or ()}
-        self.node = known
+        self.seen(known)
         await self._report(force=True)
 
     def _labels(self) -> dict[str, str]:
@@ -161,6 +147,16 @@ class NodeAgent:
             "beta.kubernetes.io/arch": arch,
             **self._config.node_labels,
         }
+
+    def seen(self, node: Node) -> None:
+        """The node as the API server has it now: what others write of it (taints, cordons, a node controller that lost
+        patience) counts from here on, and the events that follow from it are told."""
+        if self.node is not None and _version(node) < _version(self.node):
+            return  # our own write has answered before the watch brought what was there before
+        self.node = node
+        if bool(node.spec.unschedulable) is not self._unschedulable:
+            self._unschedulable = not self._unschedulable
+            self._tell_event("NodeNotSchedulable" if self._unschedulable else "NodeSchedulable")
 
     # -- status ---------------------------------------------------------------------------------------------------
 
@@ -196,25 +192,26 @@ class NodeAgent:
             return
         # Conditions of others (network agents, problem detectors) and their fields stay theirs.
         fresh = codec.deepcopy(node)
-        others = [c for c in fresh.status.conditions or () if c.type not in self._conditions]
-        status.conditions = [*others, *(status.conditions or ())]
+        others = [c for c in fresh.status.conditions or () if c.type not in OWN]
+        own = list(status.conditions or ())
+        status.conditions = [*others, *own]
         status.volumes_attached = fresh.status.volumes_attached
         fresh.status = status
         outcome = (await self._api.batch([UpdateStatus(fresh)]))[0]
         if isinstance(outcome, errors.StatusError):
             if not errors.is_conflict(outcome):
                 raise outcome
-            self.node = await self._api.get(Node, self._config.node_name)
+            self.seen(await self._api.get(Node, self._config.node_name))
             self._changed.set()
             return
         self.node = outcome
         self._last_report = now
+        for condition in own:
+            self._tell(condition, node.status.conditions or ())
 
     async def _status(self) -> NodeStatus:
         config = self._config
         problem = await self._runtime_problem()
-        conditions = [self._pressure(kind) for kind in _PRESSURES]
-        conditions.append(await self._ready(problem))
         return NodeStatus(
             addresses=[
                 NodeAddress(type="InternalIP", address=config.node_ip),
@@ -222,7 +219,7 @@ class NodeAgent:
             ],
             capacity=dict(self.capacity()),
             allocatable={name: str(value) for name, value in self.allocatable().items()},
-            conditions=conditions,
+            conditions=await self._conditions(problem),
             daemon_endpoints=NodeDaemonEndpoints(kubelet_endpoint=DaemonEndpoint(port=config.grpc_port)),
             node_info=machine.system_info(self._runtime_version),
             images=[] if problem else await self._images(),
@@ -248,64 +245,27 @@ class NodeAgent:
             for image in largest
         ]
 
-    def _pressure(self, kind: str) -> NodeCondition:
-        holds = kind in self._state.pressures
-        reason, message = (_UNDER_PRESSURE if holds else _PRESSURES)[kind]
-        return self._condition(kind, "True" if holds else "False", reason, message)
-
-    async def _ready(self, runtime_problem: str) -> NodeCondition:
+    async def _conditions(self, runtime_problem: str) -> list[NodeCondition]:
+        known = (self.node.status.conditions if self.node is not None else None) or ()
+        made = [pressure(kind, kind in self._state.pressures, known) for kind in PRESSURES]
         problems = [runtime_problem] if runtime_problem else []
         if not runtime_problem and (network := await self._runtime.network_ready()):
             problems.append(network_problem(network))
         if self._state.shutting_down:
             problems.append("node is shutting down")
-        if problems:
-            message = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
-            return self._condition("Ready", "False", "KubeletNotReady", message)
-        return self._condition("Ready", "True", "KubeletReady", "kubelet is posting ready status")
+        return [*made, ready(problems, known)]
 
-    def _condition(self, kind: str, status: str, reason: str, message: str) -> NodeCondition:
-        old = self._conditions.get(kind)
-        now = api_time.now()
-        same = old is not None and old.status == status
-        condition = NodeCondition(
-            type=kind,
-            status=status,
-            reason=reason,
-            message=message,
-            last_heartbeat_time=now,
-            last_transition_time=old.last_transition_time if old and same else now,
-        )
-        if self.node is not None and not same:
-            self._tell(kind, status)
-        self._conditions[kind] = condition
-        return condition
+    def _tell(self, condition: NodeCondition, before: Sequence[NodeCondition] = ()) -> None:
+        if turned(condition, before):
+            self._tell_event(event_of(condition))
 
-    def _tell(self, kind: str, status: str) -> None:
-        assert self.node is not None
-        if kind == "Ready":
-            event = "NodeReady" if status == "True" else "NodeNotReady"
-        elif status == "True":
-            event = {"MemoryPressure": "NodeHasInsufficientMemory", "DiskPressure": "NodeHasDiskPressure"}.get(
-                kind, "NodeHasInsufficientPID"
-            )
-        else:
-            event = {"MemoryPressure": "NodeHasSufficientMemory", "DiskPressure": "NodeHasNoDiskPressure"}.get(
-                kind, "NodeHasSufficientPID"
-            )
+    def _tell_event(self, event: str) -> None:
         message = f"Node {self._config.node_name} status is now: {event}"
         self._recorder.event(self.node, "Normal", event, message)
-        if event == "NodeReady":
-            for hook in self.on_ready:
-                hook()
 
 
-def network_problem(cause: str) -> str:
-    """What a runtime whose network isn't ready yet is reported as."""
-    return (
-        "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
-        f"message:Network plugin returns error: {cause.rpartition(': ')[2]}"
-    )
+def _version(node: Node) -> int:
+    return int(node.metadata.resource_version or 0)
 
 
 def _same(new: NodeStatus, old: NodeStatus) -> bool:
@@ -317,12 +277,11 @@ def _comparable(status: NodeStatus) -> object:
     values = codec.to_dict(status)
     values.pop("volumesAttached", None)
     values.pop("phase", None)
-    mine = {*_PRESSURES, "Ready"}
     values["conditions"] = sorted(
         (
             (c["type"], c["status"], c.get("reason"), c.get("message"))
             for c in values.get("conditions") or ()
-            if c["type"] in mine
+            if c["type"] in OWN
         ),
         key=str,
     )

@@ -12,7 +12,7 @@ from kubelet import cri, lifecycle, metrics, podutil
 from kubelet.containers import Place
 from kubelet.downward import Addresses
 from kubelet.environment import ConfigError
-from kubelet.node import network_problem
+from kubelet.node_conditions import network_problem
 from kubelet.podutil import AnyContainer
 from kubelet.sandbox import sandbox_config
 from kubelet.view import active_sandbox, runs

@@ -8,9 +8,8 @@ from typing import ClassVar
 from api.types.core_v1 import Pod, Volume
 from kubelet import podutil
 from kubelet.objects import Objects
-from kubelet.volumes import atomic_writer, payload
+from kubelet.volumes import contents, payload
 from kubelet.volumes.base import VolumeKind
-from kubelet.volumes.ownership import apply_fs_group
 
 
 class ConfigMapVolume(VolumeKind):
@@ -30,7 +29,5 @@ class ConfigMapVolume(VolumeKind):
         files = await payload.config_map_files(
             self._objects, podutil.namespace(pod), source.name or "", source.items, mode, bool(source.optional)
         )
-        path.mkdir(mode=0o777, parents=True, exist_ok=True)
-        path.chmod(0o777)
-        atomic_writer.write(path, files, lambda fresh: apply_fs_group(pod, fresh, read_only=True))
+        contents.show(pod, path, files, in_memory=False)
         return path

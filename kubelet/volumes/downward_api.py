@@ -9,12 +9,10 @@ from typing import ClassVar
 from api.quantity import Quantity
 from api.types.core_v1 import DownwardAPIVolumeFile, Pod, Volume
 from kubelet import downward
-from kubelet.volumes import atomic_writer
+from kubelet.volumes import contents
 from kubelet.volumes.atomic_writer import Projected
 from kubelet.volumes.base import VolumeError, VolumeKind
-from kubelet.volumes.ownership import apply_fs_group
 from kubelet.volumes.payload import DEFAULT_MODE
-from kubelet.volumes.secret import memory_directory
 
 Allocatable = Callable[[], Mapping[str, Quantity]]
 
@@ -53,6 +51,5 @@ class DownwardAPI(VolumeKind):
         assert source is not None
         mode = DEFAULT_MODE if source.default_mode is None else source.default_mode
         files = downward_files(pod, source.items or (), mode, self._allocatable())
-        memory_directory(path)
-        atomic_writer.write(path, files, lambda fresh: apply_fs_group(pod, fresh, read_only=True))
+        contents.show(pod, path, files, in_memory=True)
         return path

@@ -15,13 +15,16 @@ def fs_group(pod: Pod) -> int | None:
     return pod.spec.security_context.fs_group if pod.spec.security_context else None
 
 
-def apply_fs_group(pod: Pod, root: Path, *, read_only: bool = False) -> None:
-    """Give everything below `root` to the pod's fsGroup, unless `OnRootMismatch` finds that done already."""
+def apply_fs_group(pod: Pod, root: Path, *, read_only: bool = False, outlives_pod: bool = False) -> None:
+    """Give everything below `root`, and itself, to the pod's fsGroup.
+
+    `outlives_pod`: the pod's fsGroupChangePolicy applies, by which `OnRootMismatch` leaves alone what is done already.
+    """
     group = fs_group(pod)
     if group is None:
         return
     policy = pod.spec.security_context.fs_group_change_policy if pod.spec.security_context else None
-    if policy == "OnRootMismatch" and _matches(root, group, read_only):
+    if outlives_pod and policy == "OnRootMismatch" and _matches(root, group, read_only):
         return
     # Bottom up: the root is done last, so that an interrupted run is not taken for a finished one.
     for directory, folders, files in os.walk(root, topdown=False):

@@ -78,7 +78,7 @@ class PersistentVolumeClaimVolume(VolumeKind):
             if not local.exists():
                 raise VolumeError(f'path "{local}" does not exist')
             if spec.volume_mode != "Block":
-                apply_fs_group(pod, local, read_only=read_only)
+                apply_fs_group(pod, local, read_only=read_only, outlives_pod=True)
             return local
         if spec.nfs:
             only = read_only or bool(spec.nfs.read_only)

@@ -10,12 +10,11 @@ from api.types.core_v1 import Pod, Volume
 from kubelet import podutil
 from kubelet.objects import Objects
 from kubelet.tokens import DEFAULT_EXPIRATION, Tokens
-from kubelet.volumes import atomic_writer, payload
+from kubelet.volumes import contents, payload
 from kubelet.volumes.atomic_writer import Projected
 from kubelet.volumes.base import VolumeError, VolumeKind
 from kubelet.volumes.downward_api import Allocatable, downward_files
-from kubelet.volumes.ownership import apply_fs_group, fs_group
-from kubelet.volumes.secret import memory_directory
+from kubelet.volumes.ownership import fs_group
 
 
 class ProjectedVolume(VolumeKind):
@@ -32,8 +31,7 @@ class ProjectedVolume(VolumeKind):
 
     async def set_up(self, pod: Pod, volume: Volume, path: Path) -> Path:
         files = await self._collect(pod, volume)
-        memory_directory(path)
-        atomic_writer.write(path, files, lambda fresh: apply_fs_group(pod, fresh, read_only=True))
+        contents.show(pod, path, files, in_memory=True)
         return path
 
     def refresh_after(self, pod: Pod, volume: Volume) -> float | None:

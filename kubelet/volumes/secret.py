@@ -6,19 +6,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from api.types.core_v1 import Pod, Volume
-from kubelet import mounts, podutil
+from kubelet import podutil
 from kubelet.objects import Objects
-from kubelet.volumes import atomic_writer, payload
+from kubelet.volumes import contents, payload
 from kubelet.volumes.base import VolumeKind
-from kubelet.volumes.ownership import apply_fs_group
-
-
-def memory_directory(path: Path) -> None:
-    """An in-memory file system at `path`, if there is none yet."""
-    path.mkdir(mode=0o777, parents=True, exist_ok=True)
-    if not mounts.is_mount_point(path):
-        mounts.mount("tmpfs", path, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV)
-    path.chmod(0o777)
 
 
 class SecretVolume(VolumeKind):
@@ -38,6 +29,5 @@ class SecretVolume(VolumeKind):
         files = await payload.secret_files(
             self._objects, podutil.namespace(pod), source.secret_name or "", source.items, mode, bool(source.optional)
         )
-        memory_directory(path)
-        atomic_writer.write(path, files, lambda fresh: apply_fs_group(pod, fresh, read_only=True))
+        contents.show(pod, path, files, in_memory=True)
         return path

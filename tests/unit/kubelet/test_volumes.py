@@ -11,7 +11,7 @@ import pytest
 from api import codec
 from api.types.core_v1 import Pod, Volume
 from kubelet import mounts
-from kubelet.volumes import atomic_writer, host_path, sub_path
+from kubelet.volumes import atomic_writer, contents, host_path, sub_path
 from kubelet.volumes.atomic_writer import Projected
 from kubelet.volumes.base import VolumeError
 from kubelet.volumes.empty_dir import EmptyDir
@@ -103,11 +103,29 @@ def test_fs_group_owns_what_is_there_and_what_will_be(tmp_path: Path) -> None:
 @root_only
 def test_on_root_mismatch_looks_at_the_root_only(tmp_path: Path) -> None:
     pod = pod_with(fsGroup=2000, fsGroupChangePolicy="OnRootMismatch")
-    apply_fs_group(pod, tmp_path)
+    apply_fs_group(pod, tmp_path, outlives_pod=True)
     (tmp_path / "late").touch(mode=0o600)
     os.chown(tmp_path / "late", 0, 0)
-    apply_fs_group(pod, tmp_path)
+    apply_fs_group(pod, tmp_path, outlives_pod=True)
     assert (tmp_path / "late").stat().st_gid == 0
+    apply_fs_group(pod, tmp_path)
+    assert (tmp_path / "late").stat().st_gid == 2000, "the policy is for what outlives the pod"
+
+
+@root_only
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_files_that_follow_the_api_belong_to_the_group_with_their_root(tmp_path: Path, in_memory: bool) -> None:
+    path = tmp_path / "pods/u/volumes/kubernetes.io~configmap/v"
+    pod = pod_with(fsGroup=2000, fsGroupChangePolicy="OnRootMismatch")
+    try:
+        for data in (b"1", b"2"):
+            contents.show(pod, path, {"a": Projected(data, 0o400)}, in_memory=in_memory)
+            assert mounts.is_mount_point(path) is in_memory
+            assert (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (2000, 0o2777)
+            assert ((path / "a").stat().st_gid, stat.S_IMODE((path / "a").stat().st_mode)) == (2000, 0o440)
+            assert (path / "a").lstat().st_gid == 2000
+    finally:
+        mounts.clear(tmp_path / "pods/u")
 
 
 @root_only
