@@ -114,7 +114,8 @@ class WatchSession:
             if request.allow_bookmarks and time.monotonic() >= due:
                 due = time.monotonic() + BOOKMARK_SECONDS
                 if watcher.idle:
-                    await self._send_items(request.id, endpoint, [bookmark(endpoint, self._registry.feed.revision)])
+                    progress = bookmark(endpoint, max(watcher.after, self._registry.feed.revision))
+                    await self._send_items(request.id, endpoint, [progress])
 
     async def _send_items(self, identity: int, endpoint: Endpoint, items: list[Item]) -> None:
         await endpoint.prepare(item.json for item in items if item.entry is not None)

@@ -23,26 +23,36 @@ class WatchQuery:
     match: str = ""
     send_initial_events: bool | None = None
     bookmarks: bool = False
+    continue_token: str = ""
 
 
 def check(query: WatchQuery) -> None:
-    """Raises StatusError 422 for options that contradict each other."""
+    """Raises StatusError 422 for options that contradict each other, 400 for a version that is none."""
     causes = []
-    if query.send_initial_events is None:
-        if query.match:
-            detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-            causes.append(errors.FieldError.forbidden("resourceVersionMatch", detail))
-    elif query.match != "NotOlderThan":
+    field = "resourceVersionMatch"
+    if query.send_initial_events is not None and query.match != "NotOlderThan":
         detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        if query.match:
-            causes.append(errors.FieldError.not_supported("resourceVersionMatch", query.match, ("NotOlderThan",)))
-        causes.append(errors.FieldError.forbidden("resourceVersionMatch", detail))
+        causes.append(errors.FieldError.forbidden(field, detail))
+    if query.match:
+        if query.send_initial_events is None:
+            detail = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            causes.append(errors.FieldError.forbidden(field, detail))
+        if query.match != "NotOlderThan":
+            causes.append(errors.FieldError.not_supported(field, query.match, ("NotOlderThan",)))
+        if query.continue_token:
+            detail = "resourceVersionMatch is forbidden when continue is provided"
+            causes.append(errors.FieldError.forbidden(field, detail))
     if causes:
         raise errors.invalid("ListOptions.meta.k8s.io", "", causes)
+    parse_version(query.resource_version)
 
 
 async def watch(endpoint: Endpoint, feed: Feed, selected: Selection, query: WatchQuery) -> Watcher:
-    """An open watch, to be closed with `endpoint.cache.unwatch`. Raises StatusError 410 if it starts too far back."""
+    """An open watch, to be closed with `endpoint.cache.unwatch`.
+
+    Raises StatusError 410 if it starts too far back, 504 if it is to begin with a state that is not known yet. A watch
+    without initial events may start in the future: it is silent until the world has come so far.
+    """
     check(query)
     version = query.resource_version
     initial = query.send_initial_events if query.send_initial_events is not None else version in ("", "0")

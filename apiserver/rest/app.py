@@ -101,7 +101,8 @@ class App:
             answers.indent(response)
         Audit.end(request, response)
         if not response.prepared:
-            response.headers.update(headers)
+            for name, value in headers.items():
+                response.headers.setdefault(name, value)
         self._metrics.observe(verb or request.method, target, response.status, time.monotonic() - started)
         return response
 

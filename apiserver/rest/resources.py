@@ -91,6 +91,7 @@ class Resources:
             if not warnings:
                 raise
             refused = answers.failure(error, media)
+            refused.headers.update(headers)
             for value in answers.warning_headers(warnings):
                 refused.headers.add("Warning", value)
             return refused
@@ -193,6 +194,7 @@ class Resources:
             match=query.get("resourceVersionMatch", ""),
             send_initial_events=is_set(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
             bookmarks=is_set(query, "allowWatchBookmarks"),
+            continue_token=query.get("continue", ""),
         )
         return await watches.respond(request, endpoint, self._registry.feed, selected, options, media, headers)
 

@@ -13,7 +13,7 @@ from apiserver.endpoint import Endpoint
 from apiserver.failures import status_error
 from apiserver.feed import Feed
 from apiserver.pipeline.selection import Selection
-from apiserver.pipeline.watch import WatchQuery, bookmark, watch
+from apiserver.pipeline.watch import WatchQuery, bookmark, check, watch
 from apiserver.rest import tables
 from apiserver.rest.audited import started
 from apiserver.rest.negotiate import Media
@@ -35,10 +35,18 @@ async def respond(
     media: Media,
     headers: dict[str, str],
 ) -> web.StreamResponse:
-    """Serve one watch. Raises StatusError if it cannot start."""
+    """Serve one watch. Raises StatusError for options that are no good.
+
+    What else keeps it from starting (a version too old, or of the future) is an event of the stream, as upstream.
+    """
     timeout = _timeout(request.query.get("timeoutSeconds", ""))
     encode = _encoder(endpoint, media, request.query.get("includeObject", ""))
-    watcher = await watch(endpoint, feed, selected, query)
+    check(query)
+    try:
+        watcher = await watch(endpoint, feed, selected, query)
+    except errors.StatusError as error:
+        watcher = Watcher(None)
+        watcher.end(error)
     try:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await _over_websocket(request, endpoint, feed, watcher, query, encode, timeout)
@@ -111,7 +119,7 @@ async def _pump(
             now = time.monotonic()
             if now >= end or (now >= due and query.bookmarks):
                 if query.bookmarks and watcher.idle:
-                    await send([encode(bookmark(endpoint, feed.revision))])
+                    await send([encode(bookmark(endpoint, max(watcher.after, feed.revision)))])
                 due = now + BOOKMARK_SECONDS if query.bookmarks else end
             if now >= end and watcher.idle:
                 return

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from apiserver.feed import Feed
 from apiserver.server import Server
 from tests.support.rest import Rest
 
@@ -256,11 +257,62 @@ async def test_a_change_of_labels_is_an_arrival_or_a_departure_for_a_selecting_w
     assert events[2]["object"]["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
 
 
-async def test_a_version_too_old_to_watch_from_is_gone(rest: Rest, api_server: Server) -> None:
+async def test_a_version_too_old_to_watch_from_is_an_event_of_the_stream(rest: Rest, api_server: Server) -> None:
     await rest.call("POST", CONFIGS, config("a"), code=201)
     api_server.registry.endpoint("configmaps").cache._window_start = 100
-    answer = await rest.call("GET", f"{CONFIGS}?watch=1&resourceVersion=1", code=410)
-    assert (answer["reason"], answer["code"]) == ("Expired", 410)
+    (event,) = await watch(rest, "resourceVersion=1", 2)
+    assert (event["type"], event["object"]["reason"], event["object"]["code"]) == ("ERROR", "Expired", 410)
+
+
+async def test_a_watch_from_the_future_is_silent_unless_it_begins_with_a_state(
+    rest: Rest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Feed.reach, "__kwdefaults__", {"timeout": 0.01})
+    made = await rest.call("POST", CONFIGS, config("a"), code=201)
+    version = int(made["metadata"]["resourceVersion"]) + 1000
+    assert await watch(rest, f"resourceVersion={version}&timeoutSeconds=1", 1) == []
+    (progress,) = await watch(rest, f"resourceVersion={version}&timeoutSeconds=1&allowWatchBookmarks=1", 2)
+    assert progress["object"]["metadata"]["resourceVersion"] == str(version)  # not before the place it asked for
+    query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+    (event,) = await watch(rest, f"resourceVersion={version}&{query}", 2)
+    status = event["object"]
+    assert (event["type"], status["code"], status["reason"]) == ("ERROR", 504, "Timeout")
+    assert status["message"].startswith(f"Timeout: Too large resource version: {version}, current: ")
+    assert status["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+_UNPAIRED = (
+    "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+)
+_UNSAID = "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+_WRONG = 'resourceVersionMatch: Unsupported value: "{}": supported values: "NotOlderThan"'
+_PAGED = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided"
+
+
+@pytest.mark.parametrize(
+    ("query", "errors"),
+    [
+        ("resourceVersionMatch=NotOlderThan&resourceVersion=1", [_UNPAIRED]),
+        ("resourceVersionMatch=Exact&resourceVersion=1", [_UNPAIRED, _WRONG.format("Exact")]),
+        ("sendInitialEvents=true", [_UNSAID]),
+        ("sendInitialEvents=false&resourceVersionMatch=Exact", [_UNSAID, _WRONG.format("Exact")]),
+        ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&continue=x", [_PAGED]),
+        ("resourceVersionMatch=x&continue=y", [_UNPAIRED, _WRONG.format("x"), _PAGED]),
+    ],
+)
+async def test_options_of_a_watch_that_contradict_each_other(rest: Rest, query: str, errors: list[str]) -> None:
+    status = await rest.call("GET", f"{CONFIGS}?watch=1&{query}", code=422)
+    found = [f"{cause['field']}: {cause['message']}" for cause in status["details"]["causes"]]
+    assert found == errors
+
+
+@pytest.mark.parametrize(("value", "watches"), [("foo", True), ("", True), ("FALSE", False), ("0", False)])
+async def test_any_word_but_false_and_0_asks_for_a_watch(rest: Rest, value: str, watches: bool) -> None:
+    await rest.call("POST", CONFIGS, config("a"), code=201)
+    answer = await rest.session.get(f"{rest.url}{CONFIGS}?watch={value}&timeoutSeconds=1")
+    first = json.loads(await answer.content.readline())
+    assert first.get("type") == ("ADDED" if watches else None)
+    answer.close()
 
 
 async def test_long_lists_are_compressed_for_who_takes_that(rest: Rest) -> None:

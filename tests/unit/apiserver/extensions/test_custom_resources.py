@@ -153,8 +153,12 @@ async def test_versions_share_their_objects(rest: Rest) -> None:
     assert "stable.example.com/v2 CronTab is deprecated" in rest.last.headers["Warning"]
     listed = await rest.call("GET", OBJECTS.replace("/v1/", "/v2/"), code=200)
     assert [item["apiVersion"] for item in listed["items"]] == ["stable.example.com/v2"]
-    other = {**crontab("b"), "apiVersion": "stable.example.com/v2"}
+    other = {**crontab("b"), "apiVersion": "stable.example.com/v2", "unheard": 1, "of": 2}
     await rest.call("POST", OBJECTS.replace("/v1/", "/v2/"), other, code=201)
+    both = ['299 - "stable.example.com/v2 CronTab is deprecated"', '299 - "unknown field \\"unheard\\""']
+    assert [*rest.last.headers.getall("Warning")] == [*both, '299 - "unknown field \\"of\\""']
+    await rest.call("POST", OBJECTS.replace("/v1/", "/v2/"), other, code=409)
+    assert len(rest.last.headers.getall("Warning")) == 3
     assert (await rest.call("GET", f"{OBJECTS}/b", code=200))["apiVersion"] == "stable.example.com/v1"
 
 
