@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 import logging
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
@@ -120,8 +120,12 @@ class Api:
         resource_version: str = "",
         limit: int = 0,
         continue_: str = "",
+        query: Mapping[str, str] | None = None,
     ) -> ListResult[T]:
-        """Objects of one namespace, or of all (None). Without `limit` all of them."""
+        """Objects of one namespace, or of all (None). Without `limit` all of them.
+
+        `query` is for servers behind the API server, which have parameters of their own.
+        """
         target = kind_of(kind)
         request = api_pb2.ListRequest(
             resource=resource_message(target.resource),
@@ -131,6 +135,7 @@ class Api:
             resource_version=resource_version,
             limit=limit,
             continue_token=continue_,
+            query=query,
         )
         items: list[T] = []
         revision, token, remaining = 0, "", 0

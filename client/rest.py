@@ -89,7 +89,7 @@ class RestTransport:
         return await self._call("GET", path, {}, timeout=timeout)
 
     async def list(self, request: api_pb2.ListRequest) -> AsyncIterator[api_pb2.ListPage]:
-        params = _selectors(request)
+        params = {**_selectors(request), **request.query}
         params["resourceVersion"] = request.resource_version
         params["resourceVersionMatch"] = request.resource_version_match
         # "0" asks for the server's cache, which does not page; anything else is read page by page.

@@ -24,13 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0fproto/api.proto\x12\tpykube.v1\"<\n\x08Resource\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\"(\n\x06Object\x12\x0c\n\x04json\x18\x01 \x01(\x0c\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\x83\x01\n\nGetRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0bsubresource\x18\x04 \x01(\t\x12\x18\n\x10resource_version\x18\x05 \x01(\t\"\xd8\x01\n\x0bListRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x16\n\x0elabel_selector\x18\x03 \x01(\t\x12\x16\n\x0e\x66ield_selector\x18\x04 \x01(\t\x12\x18\n\x10resource_version\x18\x05 \x01(\t\x12\x1e\n\x16resource_version_match\x18\x06 \x01(\t\x12\r\n\x05limit\x18\x07 \x01(\x03\x12\x16\n\x0e\x63ontinue_token\x18\x08 \x01(\t\"\x82\x01\n\x08ListPage\x12 \n\x05items\x18\x01 \x03(\x0b\x32\x11.pykube.v1.Object\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x16\n\x0e\x63ontinue_token\x18\x03 \x01(\t\x12\x1c\n\x14remaining_item_count\x18\x04 \x01(\x03\x12\x0c\n\x04last\x18\x05 \x01(\x08\"\xa4\x01\n\rCreateRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0bsubresource\x18\x04 \x01(\t\x12\x0c\n\x04json\x18\x05 \x01(\x0c\x12(\n\x07options\x18\x06 \x01(\x0b\x32\x17.pykube.v1.WriteOptions\"\xa4\x01\n\rUpdateRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0bsubresource\x18\x04 \x01(\t\x12\x0c\n\x04json\x18\x05 \x01(\x0c\x12(\n\x07options\x18\x06 \x01(\x0b\x32\x17.pykube.v1.WriteOptions\"\xc9\x01\n\x0cPatchRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0bsubresource\x18\x04 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x05 \x01(\t\x12\r\n\x05patch\x18\x06 \x01(\x0c\x12\r\n\x05\x66orce\x18\x07 \x01(\x08\x12(\n\x07options\x18\x08 \x01(\x0b\x32\x17.pykube.v1.WriteOptions\"h\n\rDeleteRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x01(\x0c\"P\n\x0cWriteOptions\x12\x15\n\rfield_manager\x18\x01 \x01(\t\x12\x18\n\x10\x66ield_validation\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\xbe\x01\n\x05Write\x12*\n\x06\x63reate\x18\x01 \x01(\x0b\x32\x18.pykube.v1.CreateRequestH\x00\x12*\n\x06update\x18\x02 \x01(\x0b\x32\x18.pykube.v1.UpdateRequestH\x00\x12(\n\x05patch\x18\x03 \x01(\x0b\x32\x17.pykube.v1.PatchRequestH\x00\x12*\n\x06\x64\x65lete\x18\x04 \x01(\x0b\x32\x18.pykube.v1.DeleteRequestH\x00\x42\x07\n\x05write\"0\n\x0c\x42\x61tchRequest\x12 \n\x06writes\x18\x01 \x03(\x0b\x32\x10.pykube.v1.Write\"@\n\x0bWriteResult\x12!\n\x06object\x18\x01 \x01(\x0b\x32\x11.pykube.v1.Object\x12\x0e\n\x06status\x18\x02 \x01(\x0c\"8\n\rBatchResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.pykube.v1.WriteResult\"g\n\x0cWatchRequest\x12$\n\x04open\x18\x01 \x01(\x0b\x32\x14.pykube.v1.WatchOpenH\x00\x12&\n\x05\x63lose\x18\x02 \x01(\x0b\x32\x15.pykube.v1.WatchCloseH\x00\x42\t\n\x07request\"\xd1\x01\n\tWatchOpen\x12\n\n\x02id\x18\x01 \x01(\x03\x12%\n\x08resource\x18\x02 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x16\n\x0elabel_selector\x18\x04 \x01(\t\x12\x16\n\x0e\x66ield_selector\x18\x05 \x01(\t\x12\x18\n\x10resource_version\x18\x06 \x01(\t\x12\x1b\n\x13send_initial_events\x18\x07 \x01(\x08\x12\x17\n\x0f\x61llow_bookmarks\x18\x08 \x01(\x08\"\x18\n\nWatchClose\x12\n\n\x02id\x18\x01 \x01(\x03\"a\n\rWatchResponse\x12\n\n\x02id\x18\x01 \x01(\x03\x12%\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x15.pykube.v1.WatchEvent\x12\r\n\x05\x65rror\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63losed\x18\x04 \x01(\x08\"\x95\x01\n\nWatchEvent\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.pykube.v1.WatchEvent.Type\x12!\n\x06object\x18\x02 \x01(\x0b\x32\x11.pykube.v1.Object\":\n\x04Type\x12\t\n\x05\x41\x44\x44\x45\x44\x10\x00\x12\x0c\n\x08MODIFIED\x10\x01\x12\x0b\n\x07\x44\x45LETED\x10\x02\x12\x0c\n\x08\x42OOKMARK\x10\x03\x32\xc3\x03\n\x03\x41pi\x12/\n\x03Get\x12\x15.pykube.v1.GetRequest\x1a\x11.pykube.v1.Object\x12\x35\n\x04List\x12\x16.pykube.v1.ListRequest\x1a\x13.pykube.v1.ListPage0\x01\x12\x35\n\x06\x43reate\x12\x18.pykube.v1.CreateRequest\x1a\x11.pykube.v1.Object\x12\x35\n\x06Update\x12\x18.pykube.v1.UpdateRequest\x1a\x11.pykube.v1.Object\x12\x33\n\x05Patch\x12\x17.pykube.v1.PatchRequest\x1a\x11.pykube.v1.Object\x12\x35\n\x06\x44\x65lete\x12\x18.pykube.v1.DeleteRequest\x1a\x11.pykube.v1.Object\x12:\n\x05\x42\x61tch\x12\x17.pykube.v1.BatchRequest\x1a\x18.pykube.v1.BatchResponse\x12>\n\x05Watch\x12\x17.pykube.v1.WatchRequest\x1a\x18.pykube.v1.WatchResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0fproto/api.proto\x12\tpykube.v1\"<\n\x08Resource\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\"(\n\x06Object\x12\x0c\n\x04json\x18\x01 \x01(\x0c\x12\x10\n\x08revision\x18\x02 \x01(\x03\"\x83\x01\n\nGetRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0bsubresource\x18\x04 \x01(\t\x12\x18\n\x10resource_version\x18\x05 \x01(\t\"\xb8\x02\n\x0bListRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x16\n\x0elabel_selector\x18\x03 \x01(\t\x12\x16\n\x0e\x66ield_selector\x18\x04 \x01(\t\x12\x18\n\x10resource_version\x18\x05 \x01(\t\x12\x1e\n\x16resource_version_match\x18\x06 \x01(\t\x12\r\n\x05limit\x18\x07 \x01(\x03\x12\x16\n\x0e\x63ontinue_token\x18\x08 \x01(\t\x12\x30\n\x05query\x18\t \x03(\x0b\x32!.pykube.v1.ListRequest.QueryEntry\x1a,\n\nQueryEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x82\x01\n\x08ListPage\x12 \n\x05items\x18\x01 \x03(\x0b\x32\x11.pykube.v1.Object\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x16\n\x0e\x63ontinue_token\x18\x03 \x01(\t\x12\x1c\n\x14remaining_item_count\x18\x04 \x01(\x03\x12\x0c\n\x04last\x18\x05 \x01(\x08\"\xa4\x01\n\rCreateRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0bsubresource\x18\x04 \x01(\t\x12\x0c\n\x04json\x18\x05 \x01(\x0c\x12(\n\x07options\x18\x06 \x01(\x0b\x32\x17.pykube.v1.WriteOptions\"\xa4\x01\n\rUpdateRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0bsubresource\x18\x04 \x01(\t\x12\x0c\n\x04json\x18\x05 \x01(\x0c\x12(\n\x07options\x18\x06 \x01(\x0b\x32\x17.pykube.v1.WriteOptions\"\xc9\x01\n\x0cPatchRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0bsubresource\x18\x04 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x05 \x01(\t\x12\r\n\x05patch\x18\x06 \x01(\x0c\x12\r\n\x05\x66orce\x18\x07 \x01(\x08\x12(\n\x07options\x18\x08 \x01(\x0b\x32\x17.pykube.v1.WriteOptions\"h\n\rDeleteRequest\x12%\n\x08resource\x18\x01 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07options\x18\x04 \x01(\x0c\"P\n\x0cWriteOptions\x12\x15\n\rfield_manager\x18\x01 \x01(\t\x12\x18\n\x10\x66ield_validation\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\xbe\x01\n\x05Write\x12*\n\x06\x63reate\x18\x01 \x01(\x0b\x32\x18.pykube.v1.CreateRequestH\x00\x12*\n\x06update\x18\x02 \x01(\x0b\x32\x18.pykube.v1.UpdateRequestH\x00\x12(\n\x05patch\x18\x03 \x01(\x0b\x32\x17.pykube.v1.PatchRequestH\x00\x12*\n\x06\x64\x65lete\x18\x04 \x01(\x0b\x32\x18.pykube.v1.DeleteRequestH\x00\x42\x07\n\x05write\"0\n\x0c\x42\x61tchRequest\x12 \n\x06writes\x18\x01 \x03(\x0b\x32\x10.pykube.v1.Write\"@\n\x0bWriteResult\x12!\n\x06object\x18\x01 \x01(\x0b\x32\x11.pykube.v1.Object\x12\x0e\n\x06status\x18\x02 \x01(\x0c\"8\n\rBatchResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.pykube.v1.WriteResult\"g\n\x0cWatchRequest\x12$\n\x04open\x18\x01 \x01(\x0b\x32\x14.pykube.v1.WatchOpenH\x00\x12&\n\x05\x63lose\x18\x02 \x01(\x0b\x32\x15.pykube.v1.WatchCloseH\x00\x42\t\n\x07request\"\xd1\x01\n\tWatchOpen\x12\n\n\x02id\x18\x01 \x01(\x03\x12%\n\x08resource\x18\x02 \x01(\x0b\x32\x13.pykube.v1.Resource\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x16\n\x0elabel_selector\x18\x04 \x01(\t\x12\x16\n\x0e\x66ield_selector\x18\x05 \x01(\t\x12\x18\n\x10resource_version\x18\x06 \x01(\t\x12\x1b\n\x13send_initial_events\x18\x07 \x01(\x08\x12\x17\n\x0f\x61llow_bookmarks\x18\x08 \x01(\x08\"\x18\n\nWatchClose\x12\n\n\x02id\x18\x01 \x01(\x03\"a\n\rWatchResponse\x12\n\n\x02id\x18\x01 \x01(\x03\x12%\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x15.pykube.v1.WatchEvent\x12\r\n\x05\x65rror\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63losed\x18\x04 \x01(\x08\"\x95\x01\n\nWatchEvent\x12(\n\x04type\x18\x01 \x01(\x0e\x32\x1a.pykube.v1.WatchEvent.Type\x12!\n\x06object\x18\x02 \x01(\x0b\x32\x11.pykube.v1.Object\":\n\x04Type\x12\t\n\x05\x41\x44\x44\x45\x44\x10\x00\x12\x0c\n\x08MODIFIED\x10\x01\x12\x0b\n\x07\x44\x45LETED\x10\x02\x12\x0c\n\x08\x42OOKMARK\x10\x03\x32\xc3\x03\n\x03\x41pi\x12/\n\x03Get\x12\x15.pykube.v1.GetRequest\x1a\x11.pykube.v1.Object\x12\x35\n\x04List\x12\x16.pykube.v1.ListRequest\x1a\x13.pykube.v1.ListPage0\x01\x12\x35\n\x06\x43reate\x12\x18.pykube.v1.CreateRequest\x1a\x11.pykube.v1.Object\x12\x35\n\x06Update\x12\x18.pykube.v1.UpdateRequest\x1a\x11.pykube.v1.Object\x12\x33\n\x05Patch\x12\x17.pykube.v1.PatchRequest\x1a\x11.pykube.v1.Object\x12\x35\n\x06\x44\x65lete\x12\x18.pykube.v1.DeleteRequest\x1a\x11.pykube.v1.Object\x12:\n\x05\x42\x61tch\x12\x17.pykube.v1.BatchRequest\x1a\x18.pykube.v1.BatchResponse\x12>\n\x05Watch\x12\x17.pykube.v1.WatchRequest\x1a\x18.pykube.v1.WatchResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.api_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTREQUEST_QUERYENTRY']._loaded_options = None
+  _globals['_LISTREQUEST_QUERYENTRY']._serialized_options = b'8\001'
   _globals['_RESOURCE']._serialized_start=30
   _globals['_RESOURCE']._serialized_end=90
   _globals['_OBJECT']._serialized_start=92
@@ -38,39 +40,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETREQUEST']._serialized_start=135
   _globals['_GETREQUEST']._serialized_end=266
   _globals['_LISTREQUEST']._serialized_start=269
-  _globals['_LISTREQUEST']._serialized_end=485
-  _globals['_LISTPAGE']._serialized_start=488
-  _globals['_LISTPAGE']._serialized_end=618
-  _globals['_CREATEREQUEST']._serialized_start=621
-  _globals['_CREATEREQUEST']._serialized_end=785
-  _globals['_UPDATEREQUEST']._serialized_start=788
-  _globals['_UPDATEREQUEST']._serialized_end=952
-  _globals['_PATCHREQUEST']._serialized_start=955
-  _globals['_PATCHREQUEST']._serialized_end=1156
-  _globals['_DELETEREQUEST']._serialized_start=1158
-  _globals['_DELETEREQUEST']._serialized_end=1262
-  _globals['_WRITEOPTIONS']._serialized_start=1264
-  _globals['_WRITEOPTIONS']._serialized_end=1344
-  _globals['_WRITE']._serialized_start=1347
-  _globals['_WRITE']._serialized_end=1537
-  _globals['_BATCHREQUEST']._serialized_start=1539
-  _globals['_BATCHREQUEST']._serialized_end=1587
-  _globals['_WRITERESULT']._serialized_start=1589
-  _globals['_WRITERESULT']._serialized_end=1653
-  _globals['_BATCHRESPONSE']._serialized_start=1655
-  _globals['_BATCHRESPONSE']._serialized_end=1711
-  _globals['_WATCHREQUEST']._serialized_start=1713
-  _globals['_WATCHREQUEST']._serialized_end=1816
-  _globals['_WATCHOPEN']._serialized_start=1819
-  _globals['_WATCHOPEN']._serialized_end=2028
-  _globals['_WATCHCLOSE']._serialized_start=2030
-  _globals['_WATCHCLOSE']._serialized_end=2054
-  _globals['_WATCHRESPONSE']._serialized_start=2056
-  _globals['_WATCHRESPONSE']._serialized_end=2153
-  _globals['_WATCHEVENT']._serialized_start=2156
-  _globals['_WATCHEVENT']._serialized_end=2305
-  _globals['_WATCHEVENT_TYPE']._serialized_start=2247
-  _globals['_WATCHEVENT_TYPE']._serialized_end=2305
-  _globals['_API']._serialized_start=2308
-  _globals['_API']._serialized_end=2759
+  _globals['_LISTREQUEST']._serialized_end=581
+  _globals['_LISTREQUEST_QUERYENTRY']._serialized_start=537
+  _globals['_LISTREQUEST_QUERYENTRY']._serialized_end=581
+  _globals['_LISTPAGE']._serialized_start=584
+  _globals['_LISTPAGE']._serialized_end=714
+  _globals['_CREATEREQUEST']._serialized_start=717
+  _globals['_CREATEREQUEST']._serialized_end=881
+  _globals['_UPDATEREQUEST']._serialized_start=884
+  _globals['_UPDATEREQUEST']._serialized_end=1048
+  _globals['_PATCHREQUEST']._serialized_start=1051
+  _globals['_PATCHREQUEST']._serialized_end=1252
+  _globals['_DELETEREQUEST']._serialized_start=1254
+  _globals['_DELETEREQUEST']._serialized_end=1358
+  _globals['_WRITEOPTIONS']._serialized_start=1360
+  _globals['_WRITEOPTIONS']._serialized_end=1440
+  _globals['_WRITE']._serialized_start=1443
+  _globals['_WRITE']._serialized_end=1633
+  _globals['_BATCHREQUEST']._serialized_start=1635
+  _globals['_BATCHREQUEST']._serialized_end=1683
+  _globals['_WRITERESULT']._serialized_start=1685
+  _globals['_WRITERESULT']._serialized_end=1749
+  _globals['_BATCHRESPONSE']._serialized_start=1751
+  _globals['_BATCHRESPONSE']._serialized_end=1807
+  _globals['_WATCHREQUEST']._serialized_start=1809
+  _globals['_WATCHREQUEST']._serialized_end=1912
+  _globals['_WATCHOPEN']._serialized_start=1915
+  _globals['_WATCHOPEN']._serialized_end=2124
+  _globals['_WATCHCLOSE']._serialized_start=2126
+  _globals['_WATCHCLOSE']._serialized_end=2150
+  _globals['_WATCHRESPONSE']._serialized_start=2152
+  _globals['_WATCHRESPONSE']._serialized_end=2249
+  _globals['_WATCHEVENT']._serialized_start=2252
+  _globals['_WATCHEVENT']._serialized_end=2401
+  _globals['_WATCHEVENT_TYPE']._serialized_start=2343
+  _globals['_WATCHEVENT_TYPE']._serialized_end=2401
+  _globals['_API']._serialized_start=2404
+  _globals['_API']._serialized_end=2855
 # @@protoc_insertion_point(module_scope)

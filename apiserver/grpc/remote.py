@@ -17,23 +17,23 @@ class _List(msgspec.Struct):
 
 
 def attributes(user: User, verb: str, request: Any) -> Attributes:
-    """What is asked for. A resource may be a path (`pods/*/requests` of custom metrics): its first part counts."""
-    resource, _, rest = request.resource.resource.partition("/")
+    """What is asked for. A resource may be a path (`pods/*/requests` of custom metrics), and is read as REST's are."""
+    resource, *rest = request.resource.resource.split("/")
     return Attributes(
         user=user,
-        verb=verb,
+        verb="get" if rest else verb,
         group=request.resource.group,
         version=request.resource.version,
         resource=resource,
-        subresource=rest.rpartition("/")[2] or getattr(request, "subresource", ""),
+        subresource=rest[1] if len(rest) > 1 else getattr(request, "subresource", ""),
         namespace=request.namespace,
-        name=getattr(request, "name", ""),
+        name=rest[0] if rest else getattr(request, "name", ""),
     )
 
 
 async def list_page(aggregator: Aggregator, user: User, request: Any) -> Any:
     """All items in one page. Raises StatusError."""
-    query = {"labelSelector": request.label_selector, "fieldSelector": request.field_selector}
+    query = {"labelSelector": request.label_selector, "fieldSelector": request.field_selector, **request.query}
     answer = await aggregator.fetch(user, _path(request), {k: v for k, v in query.items() if v})
     items = msgspec.json.decode(answer, type=_List).items
     return api_pb2.ListPage(items=[api_pb2.Object(json=bytes(item)) for item in items], last=True)

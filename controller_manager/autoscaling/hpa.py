@@ -17,13 +17,14 @@ from typing import Any
 from api import codec, errors
 from api import time as api_time
 from api.quantity import Quantity
-from api.resources import RESOURCES, Resource, find_kind
 from api.selectors import parse_label_selector
+from api.types.apiextensions_v1 import CustomResourceDefinition
+from api.types.apiregistration_v1 import APIService
 from api.types.autoscaling_v1 import Scale
 from api.types.autoscaling_v2 import (
-    CrossVersionObjectReference,
     HorizontalPodAutoscaler,
     HorizontalPodAutoscalerCondition,
+    MetricStatus,
 )
 from api.types.core_v1 import Pod
 from client.controller import Controller
@@ -31,10 +32,15 @@ from client.store import Key, key_of
 from client.writes import Kind, Ref
 from controller_manager import conditions
 from controller_manager.autoscaling import limits
-from controller_manager.autoscaling.demand import Demand, demand
-from controller_manager.autoscaling.metrics import MetricsClient, NoMetrics
-from controller_manager.autoscaling.replicas import Timing, Tolerance
+from controller_manager.autoscaling.demand import Demand, Unmeasured, demand
+from controller_manager.autoscaling.metrics import MetricsClient
+from controller_manager.autoscaling.replicas import Situation, Timing, Tolerance
+from controller_manager.autoscaling.targets import Kinds, Selectors
 from controller_manager.context import Context
+
+
+class _Stuck(Exception):
+    """There is no number to be had; the conditions say why, the message is for the event."""
 
 
 class HorizontalPodAutoscalerController:
@@ -43,7 +49,9 @@ class HorizontalPodAutoscalerController:
         self._recorder = context.recorder("horizontal-pod-autoscaler")
         self._autoscalers = context.informers.informer(HorizontalPodAutoscaler)
         self._pods = context.informers.informer(Pod)
-        self._metrics = MetricsClient(context.api)
+        self._kinds = Kinds(context.informers.informer(CustomResourceDefinition))
+        self._metrics = MetricsClient(context.api, self._kinds, context.informers.informer(APIService))
+        self._selectors = Selectors()
         self._memory: dict[str, limits.Memory] = {}
         self.controller: Controller[Key] = Controller("horizontalpodautoscaler", self.reconcile, workers=5)
         self._autoscalers.add_handler(
@@ -61,6 +69,7 @@ class HorizontalPodAutoscalerController:
 
     def _deleted(self, hpa: HorizontalPodAutoscaler) -> None:
         self._memory.pop(hpa.metadata.uid or "", None)
+        self._selectors.forget(key_of(hpa))
 
     async def reconcile(self, key: Key) -> float | None:
         cached = self._autoscalers.get(*key)
@@ -89,12 +98,12 @@ class HorizontalPodAutoscalerController:
     # -- the target -------------------------------------------------------------------------------------------------
 
     async def _autoscale(self, hpa: HorizontalPodAutoscaler) -> None:
-        resource = target_resource(hpa.spec.scale_target_ref)
-        name, namespace = hpa.spec.scale_target_ref.name, hpa.metadata.namespace or ""
+        ref, name, namespace = hpa.spec.scale_target_ref, hpa.spec.scale_target_ref.name, hpa.metadata.namespace or ""
         try:
+            resource = self._kinds.find(ref.api_version, ref.kind)
             if resource is None:
-                ref = hpa.spec.scale_target_ref
-                raise errors.bad_request(f'no matches for kind "{ref.kind}" in version "{ref.api_version or "v1"}"')
+                group = (ref.api_version or "").rpartition("/")[0]
+                raise errors.bad_request(f'no matches for kind "{ref.kind}" in group "{group}"')
             kind: Kind[Any] = Kind(resource, Scale)
             scale: Scale = await self._api.get(kind, name, namespace=namespace, subresource="scale", as_type=Scale)
         except errors.StatusError as error:
@@ -108,15 +117,16 @@ class HorizontalPodAutoscalerController:
         memory = self._memory.setdefault(hpa.metadata.uid or "", limits.Memory())
         if not memory.recommendations:
             memory.recommendations.append((self._clock(), current))
-        decided = await self._decide(hpa, scale, current, memory)
-        hpa.status.current_replicas = current
-        if decided is None:
-            hpa.status.desired_replicas = hpa.status.desired_replicas or 0
+        before = hpa.status.current_metrics
+        hpa.status.current_replicas, hpa.status.current_metrics = current, None
+        try:
+            wanted, why = await self._decide(hpa, scale, current, memory)
+        except _Stuck as stuck:
+            self._recorder.event(hpa, "Warning", "FailedComputeMetricsReplicas", str(stuck))
             return
-        wanted, why = decided
         if wanted != current:
-            assert resource is not None
             if not await self._rescale(hpa, Ref(resource, name, namespace), scale, wanted, why):
+                hpa.status.current_metrics = before
                 return
             limits.remember_scaling(hpa, memory, current, wanted, self._clock())
             hpa.status.last_scale_time = api_time.now()
@@ -142,8 +152,8 @@ class HorizontalPodAutoscalerController:
 
     async def _decide(
         self, hpa: HorizontalPodAutoscaler, scale: Scale, current: int, memory: limits.Memory
-    ) -> tuple[int, str] | None:
-        """The size to have and why; None if nothing can be said."""
+    ) -> tuple[int, str]:
+        """The size to have and why. Raises _Stuck."""
         least = 1 if hpa.spec.min_replicas is None else hpa.spec.min_replicas
         if current == 0 and least != 0:
             words = "scaling is disabled since the replica count of the target is zero"
@@ -153,59 +163,72 @@ class HorizontalPodAutoscalerController:
             return hpa.spec.max_replicas, "Current number of replicas above Spec.MaxReplicas"
         if current < least:
             return least, "Current number of replicas below Spec.MinReplicas"
-        found = await self._most_demanding(hpa, scale, current)
-        if found is None:
-            return None
+        most = await self._most_demanding(hpa, scale, current)
         outcome = limits.apply(
-            hpa, memory, current, found.replicas, self._clock(), self._settings.hpa_downscale_stabilization
+            hpa, memory, current, most.replicas, self._clock(), self._settings.hpa_downscale_stabilization
         )
         self._say(hpa, "AbleToScale", "True", *outcome.able)
         self._say(hpa, "ScalingLimited", *outcome.limited)
-        why = f"{found.name} above target" if found.replicas > current else ""
-        if outcome.replicas < current:
-            why = "All metrics below target"
-        return outcome.replicas, why
+        why = f"{most.name} above target" if most.replicas > current else ""
+        return outcome.replicas, "All metrics below target" if most.replicas < current else why
 
-    async def _most_demanding(self, hpa: HorizontalPodAutoscaler, scale: Scale, current: int) -> Demand | None:
-        selector = scale.status.selector or ""
-        if not selector:
-            self._recorder.event(hpa, "Warning", "SelectorRequired", "selector is required")
-            words = "the HPA target's scale is missing a selector"
-            self._say(hpa, "ScalingActive", "False", "InvalidSelector", words)
-            return None
-        namespace = hpa.metadata.namespace or ""
-        pods = self._pods.list(namespace, parse_label_selector(selector))
-        metrics = hpa.spec.metrics or []
-        outcomes = await asyncio.gather(
-            *(
-                demand(self._metrics, m, namespace, selector, pods, current, self._tolerance(hpa), self._timing())
-                for m in metrics
-            ),
-            return_exceptions=True,
+    async def _most_demanding(self, hpa: HorizontalPodAutoscaler, scale: Scale, current: int) -> Demand:
+        """Raises _Stuck if no metric can be read, or one cannot and the others ask for less than there is."""
+        selector, namespace = scale.status.selector or "", hpa.metadata.namespace or ""
+        now = Situation(
+            self._pods_of(hpa, selector), current, scale.status.replicas, self._tolerance(hpa), self._timing()
         )
-        failures: list[NoMetrics] = []
+        metrics = hpa.spec.metrics or []
+        asked = (demand(self._metrics, metric, namespace, selector, now) for metric in metrics)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        failures: list[Unmeasured] = []
         found: list[Demand] = []
         for outcome in outcomes:
-            if isinstance(outcome, NoMetrics):
+            if isinstance(outcome, Unmeasured):
+                self._recorder.event(hpa, "Warning", outcome.reason, str(outcome))
                 failures.append(outcome)
             elif isinstance(outcome, BaseException):
                 raise outcome
             else:
                 found.append(outcome)
-        hpa.status.current_metrics = [d.status for d in found] or None
+        # One entry for each metric, at its place: what cannot be read has an empty one.
+        hpa.status.current_metrics = [d.status if isinstance(d, Demand) else MetricStatus() for d in outcomes] or None
         most = max(found, key=lambda d: d.replicas, default=None)
-        if failures and (most is None or most.replicas < current):
-            reason, message = failures[0].args[1], failures[0].args[0]
-            self._recorder.event(hpa, "Warning", reason, message)
-            words = f"the HPA was unable to compute the replica count: {message}"
-            self._say(hpa, "ScalingActive", "False", reason, words)
-            summary = f"invalid metrics ({len(failures)} invalid out of {len(metrics)}), first error is: {message}"
-            self._recorder.event(hpa, "Warning", "FailedComputeMetricsReplicas", summary)
-            return None
-        if most is not None:
-            words = f"the HPA was able to successfully calculate a replica count from {most.name}"
-            self._say(hpa, "ScalingActive", "True", "ValidMetricFound", words)
+        if most is None or (failures and most.replicas < current):
+            first = failures[0]
+            words = f"the HPA was unable to compute the replica count: {first}"
+            self._say(hpa, "ScalingActive", "False", first.reason, words)
+            counts = f"{len(failures)} invalid out of {len(metrics)}"
+            raise _Stuck(f"invalid metrics ({counts}), first error is: {first.summary}")
+        words = f"the HPA was able to successfully calculate a replica count from {most.name}"
+        self._say(hpa, "ScalingActive", "True", "ValidMetricFound", words)
         return most
+
+    def _pods_of(self, hpa: HorizontalPodAutoscaler, selector: str) -> list[Pod]:
+        """The target's pods. Raises _Stuck if its selector is none, or another autoscaler looks at them, too."""
+        namespace = hpa.metadata.namespace or ""
+        if not selector:
+            self._recorder.event(hpa, "Warning", "SelectorRequired", "selector is required")
+            words = "the HPA target's scale is missing a selector"
+            self._say(hpa, "ScalingActive", "False", "InvalidSelector", words)
+            raise _Stuck("selector is required")
+        try:
+            parsed = parse_label_selector(selector)
+        except ValueError as error:
+            words = f"couldn't convert selector into a corresponding internal selector object: {error}"
+            self._recorder.event(hpa, "Warning", "InvalidSelector", words)
+            self._say(hpa, "ScalingActive", "False", "InvalidSelector", words)
+            raise _Stuck(words) from None
+        self._selectors.learn(key_of(hpa), parsed)
+        pods = self._pods.list(namespace, parsed)
+        sharing = self._selectors.sharing(namespace, pods)
+        if len(sharing) > 1:
+            named = " ".join(f"{{{name} {space}}}" for space, name in sharing)
+            words = f"pods by selector {selector} are controlled by multiple HPAs: [{named}]"
+            self._recorder.event(hpa, "Warning", "AmbiguousSelector", words)
+            self._say(hpa, "ScalingActive", "False", "AmbiguousSelector", words)
+            raise _Stuck(words)
+        return pods
 
     def _tolerance(self, hpa: HorizontalPodAutoscaler) -> Tolerance:
         default, behavior = self._settings.hpa_tolerance, hpa.spec.behavior
@@ -219,12 +242,3 @@ class HorizontalPodAutoscalerController:
 
     def _timing(self) -> Timing:
         return Timing(self._settings.hpa_cpu_initialization_period, self._settings.hpa_initial_readiness_delay)
-
-
-def target_resource(ref: CrossVersionObjectReference) -> Resource | None:
-    """The resource of a scale target: its version counts if it is known, else its group and kind do."""
-    exact = find_kind(ref.api_version or "v1", ref.kind)
-    if exact is not None:
-        return exact
-    group = (ref.api_version or "").rpartition("/")[0]
-    return next((r for r in RESOURCES if (r.group, r.kind) == (group, ref.kind)), None)

@@ -3,13 +3,15 @@
 Invariants:
 - a usage within the tolerance of its target asks for no change;
 - pods of which nothing is known yet never make a change larger: on the way up they count as idle, on the way down as
-  using all of the target; and a change that reverses with them is not made.
+  using all of the target; and a change that reverses with them is not made;
+- averages and percentages are whole numbers before they are compared, as upstream's: what the status shows is what
+  has decided.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,6 +20,8 @@ from api.quantity import Quantity
 from api.types.core_v1 import Pod
 from controller_manager import pods as pod_facts
 from controller_manager.autoscaling.metrics import NoMetrics, Sample
+
+_NO_PODS = "no pods returned by selector while calculating replica count"
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,17 @@ class Timing:
     initial_readiness: float = 30.0
 
 
+@dataclass(frozen=True)
+class Situation:
+    """The target as it is: its pods, the replicas it should have and those it has."""
+
+    pods: list[Pod]
+    replicas: int
+    observed: int
+    tolerance: Tolerance = Tolerance()
+    timing: Timing = Timing()
+
+
 @dataclass
 class Groups:
     ready: int
@@ -48,6 +63,7 @@ class Groups:
 
 
 def group(pods: Iterable[Pod], samples: Mapping[str, Sample], resource: str, timing: Timing) -> Groups:
+    """Whose samples count. Only CPU is not believed while a pod starts: starting costs more than running does."""
     groups = Groups(0, set(), set(), set())
     for pod in pods:
         name = pod.metadata.name or ""
@@ -76,6 +92,11 @@ def _still_starting(pod: Pod, sample: Sample, timing: Timing) -> bool:
 
 
 def _requests(pod: Pod, resource: str, container: str) -> int:
+    """Thousandths that a pod, or one container of it, requests. Raises NoMetrics if a request is missing."""
+    if not container and pod.spec.resources is not None:
+        of_all = (pod.spec.resources.requests or {}).get(resource)
+        if of_all is not None:
+            return Quantity(of_all).milli
     sidecars = [c for c in pod.spec.init_containers or () if c.restart_policy == "Always"]
     total = 0
     for one in [*pod.spec.containers, *sidecars]:
@@ -89,115 +110,92 @@ def _requests(pod: Pod, resource: str, container: str) -> int:
 
 
 def by_utilization(
-    current: int,
-    target: int,
-    pods: list[Pod],
-    samples: Mapping[str, Sample],
-    resource: str,
-    container: str,
-    tolerance: Tolerance,
-    timing: Timing,
+    now: Situation, target: int, samples: Mapping[str, Sample], resource: str, container: str = ""
 ) -> tuple[int, int, int]:
-    """Replicas, present utilization in percent of requests, present average in thousandths."""
-    if not pods:
-        raise NoMetrics("no pods returned by selector while calculating replica count")
-    groups = group(pods, samples, resource, timing)
-    values = _without(samples, groups)
-    requests = {p.metadata.name or "": _requests(p, resource, container) for p in pods}
-    total = sum(requests[n] for n in values if n in requests)
-    if total == 0:
+    """Replicas, present utilization in percent of requests (as `target`), present average in thousandths."""
+    if not now.pods:
+        raise NoMetrics(_NO_PODS)
+    groups = group(now.pods, samples, resource, now.timing)
+    requests = {p.metadata.name or "": _requests(p, resource, container) for p in now.pods}
+    values = _believed(samples, groups)
+    utilization, average = _utilization(values, requests)
+    if utilization != target:
+        low = utilization < target
+        for name in groups.missing:
+            values[name] = requests[name] * max(100, target) // 100 if low else 0
+    count = _count(now, groups, values, utilization / target, lambda vs: _utilization(vs, requests)[0] / target)
+    return count, utilization, average
+
+
+def _utilization(values: Mapping[str, int], requests: Mapping[str, int]) -> tuple[int, int]:
+    known = [name for name in values if name in requests]
+    requested = sum(requests[name] for name in known)
+    if not requested:
         raise NoMetrics("no metrics returned matched known pods")
-    used = sum(v for n, v in values.items() if n in requests)
-    utilization = used * 100 // total
-    replicas = _replicas(
-        current,
-        utilization / target,
-        groups,
-        values,
-        fill=lambda name, down: requests.get(name, 0) * max(100, target) // 100 if down else 0,
-        ratio=lambda vs: (
-            (
-                sum(v for n, v in vs.items() if n in requests)
-                * 100
-                / max(1, sum(requests[n] for n in vs if n in requests))
-            )
-            / target
-        ),
-        tolerance=tolerance,
-    )
-    return replicas, utilization, used // len(values)
+    used = sum(values[name] for name in known)
+    return used * 100 // requested, used // len(known)
 
 
-def by_average(
-    current: int,
-    target: int,
-    pods: list[Pod],
-    samples: Mapping[str, Sample],
-    resource: str,
-    tolerance: Tolerance,
-    timing: Timing,
-) -> tuple[int, int]:
-    """Replicas and present average in thousandths; `target` too."""
-    if not pods:
-        raise NoMetrics("no pods returned by selector while calculating replica count")
-    groups = group(pods, samples, resource, timing)
-    values = _without(samples, groups)
-    average = sum(values.values()) // len(values)
-    replicas = _replicas(
-        current,
-        average / target,
-        groups,
-        values,
-        fill=lambda name, down: target if down else 0,
-        ratio=lambda vs: sum(vs.values()) / len(vs) / target,
-        tolerance=tolerance,
-    )
-    return replicas, average
+def by_average(now: Situation, target: int, samples: Mapping[str, Sample], resource: str = "") -> tuple[int, int]:
+    """Replicas and present average in thousandths (as `target`)."""
+    if not now.pods:
+        raise NoMetrics(_NO_PODS)
+    groups = group(now.pods, samples, resource, now.timing)
+    values = _believed(samples, groups)
+    average = _average(values)
+    for name in groups.missing:
+        values[name] = target if average < target else 0
+    return _count(now, groups, values, average / target, lambda vs: _average(vs) / target), average
 
 
-def by_total(current: int, ready: int, used: int, target: int, tolerance: Tolerance) -> int:
+def _average(values: Mapping[str, int]) -> int:
+    return sum(values.values()) // len(values)
+
+
+def by_total(now: Situation, used: int, target: int) -> int:
     """A metric of something else (an object, an external one) against a target for all replicas together."""
     ratio = used / target
-    if current == 0:
+    if now.replicas == 0:
         return math.ceil(ratio)
-    return current if tolerance.covers(ratio) else math.ceil(ratio * ready)
+    if now.tolerance.covers(ratio):
+        return now.replicas
+    if not now.pods:
+        raise NoMetrics(f"unable to calculate ready pods: {_NO_PODS}")
+    ready = sum(1 for p in now.pods if p.status.phase == "Running" and pod_facts.is_ready(p))
+    return math.ceil(ratio * ready)
 
 
-def by_share(current: int, used: int, target: int, tolerance: Tolerance) -> int:
-    """The same against a target for each replica."""
-    ratio = used / (target * current) if current else math.inf
-    return current if tolerance.covers(ratio) else math.ceil(used / target)
+def by_share(now: Situation, used: int, target: int) -> tuple[int, int]:
+    """The same against a target for each replica there is: replicas, and present average in thousandths."""
+    ratio = used / (target * now.observed) if now.observed else math.inf
+    count = now.observed if now.tolerance.covers(ratio) else math.ceil(used / target)
+    return count, -(-used // max(1, now.observed))
 
 
-def _without(samples: Mapping[str, Sample], groups: Groups) -> dict[str, int]:
+def _believed(samples: Mapping[str, Sample], groups: Groups) -> dict[str, int]:
     left = {n: s.value for n, s in samples.items() if n not in groups.ignored and n not in groups.unready}
     if not left:
         raise NoMetrics("did not receive metrics for targeted pods (pods might be unready)")
     return left
 
 
-def _replicas(
-    current: int,
-    usage: float,
+def _count(
+    now: Situation,
     groups: Groups,
     values: dict[str, int],
-    *,
-    fill: object,
-    ratio: object,
-    tolerance: Tolerance,
+    usage: float,
+    ratio: Callable[[dict[str, int]], float],
 ) -> int:
+    """`usage` is the ratio to the target of the pods that have samples; in `values` the missing ones are filled in."""
     counts_unready = bool(groups.unready) and usage > 1.0
     if not counts_unready and not groups.missing:
-        return current if tolerance.covers(usage) else math.ceil(usage * groups.ready)
-    if groups.missing and usage != 1.0:
-        for name in groups.missing:
-            values[name] = fill(name, usage < 1.0)  # type: ignore[operator]
+        return now.replicas if now.tolerance.covers(usage) else math.ceil(usage * groups.ready)
     if counts_unready:
         values.update(dict.fromkeys(groups.unready, 0))
-    again: float = ratio(values)  # type: ignore[operator]
-    if tolerance.covers(again) or (usage < 1.0 < again) or (again < 1.0 < usage):
-        return current
+    again = ratio(values)
+    if now.tolerance.covers(again) or (usage < 1.0 < again) or (again < 1.0 < usage):
+        return now.replicas
     wanted = math.ceil(again * len(values))
-    if (again < 1.0 and wanted > current) or (again > 1.0 and wanted < current):
-        return current
+    if (again < 1.0 and wanted > now.replicas) or (again > 1.0 and wanted < now.replicas):
+        return now.replicas
     return wanted

@@ -19,14 +19,14 @@ from api.types.autoscaling_v2 import (
     MetricTarget,
     ResourceMetricSource,
 )
-from api.types.core_v1 import Pod, ResourceRequirements
+from api.types.core_v1 import Container, Pod, ResourceRequirements
 from api.types.meta_v1 import ObjectMeta
 from client.fake import FakeApi
 from controller_manager import conditions
 from controller_manager.autoscaling import limits, replicas
 from controller_manager.autoscaling.hpa import HorizontalPodAutoscalerController
-from controller_manager.autoscaling.metrics import NoMetrics, Sample, _kind
-from controller_manager.autoscaling.replicas import Timing, Tolerance
+from controller_manager.autoscaling.metrics import NoMetrics, Sample, metric_kind
+from controller_manager.autoscaling.replicas import Situation, Tolerance
 from tests.support.controllers import running
 from tests.unit.controller_manager.builders import ago, deployment, pod
 
@@ -43,7 +43,7 @@ def samples(**milli: int) -> dict[str, Sample]:
 
 
 def utilization(current: int, pods: list[Pod], values: dict[str, Sample], target: int = 50) -> int:
-    return replicas.by_utilization(current, target, pods, values, "cpu", "", Tolerance(), Timing())[0]
+    return replicas.by_utilization(Situation(pods, current, current), target, values, "cpu")[0]
 
 
 def test_the_ratio_to_the_target_decides() -> None:
@@ -128,7 +128,7 @@ def test_policies_bound_the_rate() -> None:
 
 
 async def put_metrics(api: FakeApi, **milli: int) -> None:
-    kind = _kind("metrics.k8s.io", "v1beta1", "pods")
+    kind = metric_kind("metrics.k8s.io", "v1beta1", "pods")
     for name, value in milli.items():
         document = {
             "apiVersion": "metrics.k8s.io/v1beta1",
@@ -177,7 +177,13 @@ async def test_without_metrics_nothing_is_changed() -> None:
         assert target is not None and target.spec.replicas == 2
         assert condition(api, "ScalingActive") == ("False", "FailedGetResourceMetric")
         assert harness.events("FailedGetResourceMetric") == [
-            "FailedGetResourceMetric: failed to get cpu utilization: no metrics returned from resource metrics API"
+            "FailedGetResourceMetric: failed to get cpu utilization: "
+            "unable to get metrics for resource cpu: no metrics returned from resource metrics API"
+        ]
+        assert harness.events("FailedComputeMetricsReplicas") == [
+            "FailedComputeMetricsReplicas: invalid metrics (1 invalid out of 1), first error is: "
+            "failed to get cpu resource metric value: failed to get cpu utilization: "
+            "unable to get metrics for resource cpu: no metrics returned from resource metrics API"
         ]
 
 
@@ -199,7 +205,79 @@ async def test_a_missing_target_is_said() -> None:
         assert condition(api, "AbleToScale") == ("False", "FailedGetScale")
 
 
+def average(current: int, pods: list[Pod], values: dict[str, Sample], target: int = 500) -> int:
+    return replicas.by_average(Situation(pods, current, current), target, values)[0]
+
+
+def test_a_custom_metric_is_believed_of_pods_that_start() -> None:
+    starting = sized("c", ready=False)
+    starting.status.start_time = ago(5)
+    assert average(3, [sized("a"), sized("b"), starting], samples(a=1000, b=1000, c=1000)) == 6
+
+
+def test_percentages_and_averages_are_whole_before_they_are_compared() -> None:
+    # 1099 m of 2000 m are 54 %, and 54/50 is within the tolerance; so are 549 of 500 each, though 1099/1000 is, too
+    assert utilization(2, [sized("a"), sized("b")], samples(a=549, b=550)) == 2
+    # 119.99 % of the target in all would be 5 of 4 pods
+    tight = Situation([sized(n) for n in "abcd"], 4, 4, Tolerance(0.1, 0.0))
+    assert replicas.by_average(tight, 500, samples(a=500, b=500, c=500, d=503)) == (4, 500)
+
+
+def test_a_missing_pod_counts_as_all_of_a_target_above_its_request() -> None:
+    # the target is 150 %: the missing pod counts as 1500 m, so two pods use 2500 m of 2000 m, 125 %
+    two = [sized("a"), sized("b")]
+    assert utilization(2, two, samples(a=1000), target=150) == 2
+
+
+def test_at_the_target_exactly_a_missing_pod_of_a_plain_metric_is_idle() -> None:
+    four = [sized(n) for n in "abcd"]
+    assert average(4, four, samples(a=500, b=500)) == 2
+    assert utilization(4, four, samples(a=500, b=500)) == 4
+
+
+def test_a_change_that_would_reverse_is_not_made() -> None:
+    # 80 % of the two known ones asks for more, but there are only three pods of the eight yet, of which one is missing
+    assert utilization(8, [sized(n) for n in "abc"], samples(a=900, b=900)) == 8
+    assert average(8, [sized(n) for n in "abc"], samples(a=900, b=900)) == 8
+
+
+def test_a_pod_may_have_one_request_for_all_its_containers() -> None:
+    one = sized("a")
+    one.spec.containers[0].resources = None
+    one.spec.resources = ResourceRequirements(requests={"cpu": "2"})
+    assert utilization(1, [one], samples(a=1000)) == 1
+    with pytest.raises(NoMetrics, match="missing request for cpu in container c of Pod a"):
+        replicas.by_utilization(Situation([one], 1, 1), 50, samples(a=1000), "cpu", "c")
+
+
+def test_only_the_named_container_needs_a_request() -> None:
+    one = sized("a")
+    one.spec.containers.append(Container(name="helper"))
+    assert replicas.by_utilization(Situation([one], 1, 1), 50, samples(a=1000), "cpu", "c") == (2, 100, 1000)
+
+
+def test_tolerance_has_two_sides() -> None:
+    tolerance = Tolerance(0.3, 0.05)
+    five = [sized(n) for n in "abcde"]
+    now = Situation(five, 5, 5, tolerance)
+    assert replicas.by_utilization(now, 50, samples(**dict.fromkeys("abcde", 360)), "cpu")[0] == 5
+    assert replicas.by_utilization(now, 50, samples(**dict.fromkeys("abcde", 340)), "cpu")[0] == 4
+    assert replicas.by_utilization(now, 50, samples(**dict.fromkeys("abcde", 520)), "cpu")[0] == 5
+    assert replicas.by_utilization(now, 50, samples(**dict.fromkeys("abcde", 530)), "cpu")[0] == 6
+
+
 def test_targets_per_replica_and_in_total() -> None:
-    assert replicas.by_share(3, 300_000, 50_000, Tolerance()) == 6
-    assert replicas.by_total(3, 3, 300_000, 100_000, Tolerance()) == 9
-    assert replicas.by_total(3, 3, 105_000, 100_000, Tolerance()) == 3
+    three = Situation([sized(n) for n in "abc"], 3, 3)
+    assert replicas.by_share(three, 300_000, 50_000) == (6, 100_000)
+    assert replicas.by_total(three, 300_000, 100_000) == 9
+    assert replicas.by_total(three, 105_000, 100_000) == 3
+    # shares are of the replicas that there are, not of those that there should be
+    assert replicas.by_share(Situation([], 3, 2), 100_000, 50_000) == (2, 50_000)
+    # from nothing: as many as the metric asks for, ready or not
+    assert replicas.by_total(Situation([], 0, 0), 250_000, 100_000) == 3
+    assert replicas.by_share(Situation([], 0, 0), 250_000, 100_000)[0] == 3
+    with pytest.raises(NoMetrics, match="unable to calculate ready pods: no pods returned by selector"):
+        replicas.by_total(Situation([], 3, 3), 300_000, 100_000)
+    # only ready pods do the work
+    waiting = Situation([sized("a"), sized("b", ready=False)], 2, 2)
+    assert replicas.by_total(waiting, 300_000, 100_000) == 3
