@@ -303,6 +303,13 @@ def command(
 
 
 def execute(env: Any, function: Callable[..., Any], **params: Any) -> Any:
+    folder = params.pop("kustomize", "")
+    if folder:
+        from cli.manifests import Kustomization
+
+        if params["filename"]:
+            raise errors.CliError("only one of -f or -k can be specified")
+        params["filename"] = (Kustomization(folder),)
     if "allow_missing_template_keys" in params:
         from cli.printers.objects import Output
 

@@ -52,6 +52,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "apply": "Apply a configuration to a resource by file name or stdin",
         "patch": "Update fields of a resource",
         "replace": "Replace a resource by file name or stdin",
+        "kustomize": "Build a kustomization target from a directory or URL",
         "wait": "Wait for a specific condition on one or many resources",
     },
     "Settings Commands": {

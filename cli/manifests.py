@@ -21,10 +21,20 @@ class Document:
     source: str
 
 
+class Kustomization(str):
+    """The folder of a `-k`, where files of `-f` are listed."""
+
+
 def read_all(filenames: Sequence[str], *, recursive: bool = False) -> list[Document]:
     """Every object in the order kubectl visits them. Lists are taken apart. Raises `CliError` in kubectl's words."""
     found: list[Document] = []
     for name in filenames:
+        if isinstance(name, Kustomization):
+            from cli.kustomize import build
+
+            objects = build(name, lambda words: print(f"# Warning: {words}", file=sys.stderr))
+            found.extend(document for obj in objects for document in _expand(obj, name))
+            continue
         for source, text in _texts(name, recursive):
             found.extend(parse(text, source))
     return found

@@ -121,7 +121,7 @@ def _overlay(base: Object, top: Object) -> Object:
     return out
 
 
-def _field(node: Node | None, key: str) -> tuple[Node | None, tuple[str, ...], str]:
+def field_of(node: Node | None, key: str) -> tuple[Node | None, tuple[str, ...], str]:
     """The child's shape, patch strategies and merge key. Below free-form JSON everything merges as plain maps."""
     if node is None:
         return None, (), ""
@@ -168,7 +168,7 @@ def _both_numbers(left: Any, right: Any) -> bool:
 
 
 def _map_field(key: str, before: Object, after: Object, patch: Object, node: Node | None, mode: _Mode) -> None:
-    child, strategies, _ = _field(node, key)
+    child, strategies, _ = field_of(node, key)
     if REPLACE in strategies:
         if mode.changes and not same(before, after):
             patch[key] = after
@@ -179,7 +179,7 @@ def _map_field(key: str, before: Object, after: Object, patch: Object, node: Nod
 
 
 def _list_field(key: str, before: list[Any], after: list[Any], patch: Object, node: Node | None, mode: _Mode) -> None:
-    child, strategies, merge_key = _field(node, key)
+    child, strategies, merge_key = field_of(node, key)
     if MERGE not in strategies:
         if mode.changes and not same(before, after):
             patch[key] = after
@@ -250,7 +250,7 @@ def merge_patches(base: Object, top: Object, node: Node | None) -> Object:
         if key.startswith("$") or key not in out:
             out[key] = value
             continue
-        child, strategies, merge_key = _field(node, key)
+        child, strategies, merge_key = field_of(node, key)
         if isinstance(before, dict) and isinstance(value, dict) and REPLACE not in strategies:
             out[key] = merge_patches(before, value, child)
         elif isinstance(before, list) and isinstance(value, list) and MERGE in strategies:

@@ -38,9 +38,14 @@ def output_option(function: Any) -> Any:
 
 
 def filename_options(function: Any) -> Any:
-    return option("-f", "--filename", multiple=True, help="Filename, directory, or URL to files to use.")(
-        flag("-R", "--recursive", help="Process the directory used in -f, --filename recursively.")(function)
-    )
+    """`-f`, `-R` and `-k`; the last comes to the command as one more file name."""
+    for decorate in (
+        flag("-R", "--recursive", help="Process the directory used in -f, --filename recursively."),
+        option("-k", "--kustomize", help="Process a kustomization directory. This flag can't be used with -f or -R."),
+        option("-f", "--filename", multiple=True, help="Filename, directory, or URL to files to use."),
+    ):
+        function = decorate(function)
+    return function
 
 
 def selector_option(function: Any) -> Any:

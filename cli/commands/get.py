@@ -17,7 +17,7 @@ from cli.printers.objects import STRUCTURED, as_list, check, print_object, split
 from cli.printers.table import TableOptions, TablePrinter, plain_table
 from cli.resources import Target, pages, resolve
 from cli.rest import JSON, TABLE
-from cli.writing import output_option
+from cli.writing import filename_options, output_option
 
 
 @dataclass
@@ -90,14 +90,13 @@ class Options:
 @flag("-A", "--all-namespaces", help="If present, list the requested object(s) across all namespaces.")
 @option("--chunk-size", type=int, default=500, help="Return large lists in chunks. Pass 0 to disable.")
 @option("--field-selector", help="Selector (field query) to filter on, supports '=', '==', and '!='.")
-@option("-f", "--filename", multiple=True, help="Filename, directory, or URL to files identifying the resource.")
+@filename_options
 @flag("--ignore-not-found", help="If the requested object does not exist the command will return exit code 0.")
 @option("-L", "--label-columns", multiple=True, help="Comma separated list of labels to present as columns.")
 @flag("--no-headers", help="Don't print headers (default print headers).")
 @output_option
 @flag("--output-watch-events", help="Output watch event objects when --watch or --watch-only is used.")
 @option("--raw", help="Raw URI to request from the server.")
-@flag("-R", "--recursive", help="Process the directory used in -f, --filename recursively.")
 @option("-l", "--selector", help="Selector (label query) to filter on, supports '=', '==', '!=', 'in', 'notin'.")
 @flag("--server-print", default=True, help="If true, have the server return the appropriate table output.")
 @flag("--show-kind", help="If present, list the resource type for the requested object(s).")
