@@ -17,7 +17,7 @@ _METADATA = b'"metadata":{'
 class Entry:
     """Immutable. `json` has the resourceVersion in it; `fields` are the values that field selectors may ask for."""
 
-    __slots__ = ("_obj", "fields", "json", "key", "labels", "name", "namespace", "revision")
+    __slots__ = ("_obj", "fields", "json", "key", "labels", "message", "name", "namespace", "revision")
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Entry:
         self.namespace = namespace
         self.labels = labels
         self.fields = fields
+        self.message: bytes | None = None  # the same in protobuf, once a client has asked for that
         self._obj: Any = None
 
     def remember(self, obj: Any) -> None:

@@ -22,13 +22,14 @@ Match = Callable[[Entry], bool]
 class Item:
     """One event as a client gets it; equal for all watchers who see it alike, so its encodings are made once."""
 
-    __slots__ = ("_frame", "entry", "json", "revision", "type")
+    __slots__ = ("_frame", "entry", "json", "message", "revision", "type")
 
     def __init__(self, type: str, entry: Entry | None, revision: int, json: bytes) -> None:
         self.type = type
         self.entry = entry
         self.revision = revision
         self.json = json
+        self.message: bytes | None = None  # in protobuf, once a client has asked for that
         self._frame: bytes | None = None
 
     @property

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from api import codec, errors
+from api.protobuf import MEDIA_TYPE
 from api.types.meta_v1 import Status, StatusDetails
 from apiserver.rest.bodies import to_yaml
 from apiserver.rest.flags import is_set
@@ -17,7 +18,6 @@ from apiserver.rest.negotiate import Media
 
 _GZIP_FROM = 128 * 1024  # bytes, as upstream
 _CHUNK = 1 << 20
-_CONTENT_TYPES = {"application/json": "application/json", "application/yaml": "application/yaml"}
 
 
 def not_served() -> errors.StatusError:
@@ -45,9 +45,33 @@ def warning_headers(messages: Iterable[str]) -> list[str]:
 
 def answer(json: bytes, code: int = 200, media: Media | None = None) -> web.Response:
     """A whole body in the media type asked for."""
-    if media is not None and media.yaml:
-        return web.Response(body=to_yaml(json), status=code, content_type="application/yaml")
-    return web.Response(body=json, status=code, content_type="application/json")
+    if media is None:
+        media = Media()
+    return web.Response(body=encoded(json, media), status=code, content_type=media.type)
+
+
+def encoded(json: bytes, media: Media) -> bytes:
+    """An object's JSON in another media type."""
+    if media.yaml:
+        return to_yaml(json)
+    if media.protobuf:
+        from api.protobuf import envelope
+
+        return envelope.from_json(json)
+    return json
+
+
+#: The media types of answers that are objects.
+OBJECTS = ("application/json", "application/yaml", MEDIA_TYPE)
+
+
+def as_json(body: bytes, content_type: str) -> bytes:
+    """What a body says, for those who read JSON only."""
+    if content_type != MEDIA_TYPE:
+        return body
+    from api.protobuf import envelope
+
+    return envelope.to_json(body)
 
 
 _PEOPLE = ("curl", "Wget", "Mozilla/5.0")  # clients whose answers are read by people, as upstream has it
@@ -83,10 +107,14 @@ def text(body: str, code: int = 200) -> web.Response:
 
 
 async def stream(
-    request: web.BaseRequest, response: web.StreamResponse, pieces: Iterator[bytes], length: int
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    pieces: Iterator[bytes],
+    length: int,
+    content_type: str = "application/json",
 ) -> web.StreamResponse:
     """A long body in pieces, compressed if the client takes that and it is long enough to be worth it."""
-    response.content_type = "application/json"
+    response.content_type = content_type
     if length > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
         return await _compressed(request, response, pieces)
     response.content_length = length

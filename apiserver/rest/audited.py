@@ -6,6 +6,7 @@ from aiohttp import web
 
 from apiserver.audit.record import Auditor, Origin, Record
 from apiserver.auth import Attributes
+from apiserver.rest.answers import OBJECTS, as_json
 
 RECORD = web.RequestKey("audit", Record)
 
@@ -51,9 +52,9 @@ class Audit:
 
 def _describe(record: Record, response: web.StreamResponse) -> None:
     body = response.body if isinstance(response, web.Response) else None
-    json = (
-        body if isinstance(body, bytes) and response.content_type in ("application/json", "application/yaml") else b""
-    )
+    json = body if isinstance(body, bytes) and response.content_type in OBJECTS else b""
+    if json and (response.status >= 400 or record.wants_response):
+        json = as_json(json, response.content_type)
     if response.status >= 400 and json:
         record.failed(response.status, json)
     else:

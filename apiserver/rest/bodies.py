@@ -1,4 +1,4 @@
-"""Request bodies: size, media type, YAML."""
+"""Request bodies: size, media type, YAML, protobuf."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import yaml
 from aiohttp import web
 
 from api import errors
+from api import protobuf as wire
 from apiserver.documents import from_yaml
-from apiserver.rest import protobuf
 
 LIMIT = 3 * 1024 * 1024  # bytes, upstream's --max-request-body-bytes
-_ACCEPTED = ("application/json", "application/yaml", protobuf.MEDIA_TYPE)
+_ACCEPTED = ("application/json", "application/yaml", wire.MEDIA_TYPE)
+_CUSTOM = (
+    "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be encoded to "
+    "a protobuf message"
+)
 
 
 async def read(request: web.BaseRequest) -> bytes:
@@ -24,17 +28,33 @@ async def read(request: web.BaseRequest) -> bytes:
         raise errors.too_large(f"limit is {LIMIT}") from None
 
 
-async def read_object(request: web.BaseRequest) -> bytes:
-    """The body as JSON. Raises StatusError 400, 413 or 415."""
+async def read_object(request: web.BaseRequest, api_version: str, kind: str) -> bytes:
+    """The body as JSON; it is meant to be an object of this kind. Raises StatusError 400, 413 or 415."""
     content_type = request.headers.get("Content-Type", "")
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind in ("application/json", "", "application/octet-stream"):
+    media = content_type.partition(";")[0].strip().lower()
+    if media in ("application/json", "", "application/octet-stream"):
         return await read(request)
-    if kind in ("application/yaml", "application/x-yaml", "text/yaml"):
+    if media in ("application/yaml", "application/x-yaml", "text/yaml"):
         return from_yaml(await read(request))
-    if kind == protobuf.MEDIA_TYPE:
-        return protobuf.to_json(await read(request))
+    if media == wire.MEDIA_TYPE:
+        return _from_protobuf(await read(request), api_version, kind)
     raise errors.unsupported_media_type(_ACCEPTED)
+
+
+def _from_protobuf(body: bytes, api_version: str, kind: str) -> bytes:
+    from api.protobuf import envelope
+
+    if not body:
+        return body
+    try:
+        return envelope.to_json(body, api_version, kind)
+    except envelope.UnknownKind as error:
+        if (error.api_version, error.kind) != (api_version, kind):
+            raise errors.bad_request(str(error)) from None
+        version = api_version.rpartition("/")[2]
+        raise errors.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {_CUSTOM}') from None
+    except envelope.Malformed as error:
+        raise errors.bad_request(str(error)) from None
 
 
 def to_yaml(json: bytes) -> bytes:

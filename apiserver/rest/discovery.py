@@ -13,8 +13,9 @@ from api import codec
 from api.resources import RESOURCES, Resource, Subresource
 from apiserver.aggregation.aggregator import Aggregator
 from apiserver.registry import Registry
-from apiserver.rest.answers import answer
-from apiserver.rest.negotiate import discovery_version, negotiate
+from apiserver.rest.answers import answer, encoded
+from apiserver.rest.negotiate import Media, negotiate
+from apiserver.rest.negotiate import discovery as wanted_discovery
 
 # Upstream's order of groups (by priority), which kubectl keeps when it looks for a kind.
 _ORDER = (
@@ -90,20 +91,21 @@ class Discovery:
         """The document at this path, or None if there is none."""
         path = request.path.rstrip("/")
         accept = request.headers.get("Accept", "")
-        if path in ("/api", "/apis") and (version := discovery_version(accept)):
-            return self._aggregated(request, path, version)
+        if path in ("/api", "/apis") and (media := wanted_discovery(accept)) is not None:
+            return self._aggregated(request, path, media)
         document = self._document(path, request)
         return None if document is None else answer(document, 200, negotiate(accept))
 
-    def _aggregated(self, request: web.BaseRequest, path: str, version: str) -> web.Response:
-        key = f"{path} {version}"
+    def _aggregated(self, request: web.BaseRequest, path: str, media: Media) -> web.Response:
+        version = media.version
+        key = f"{path} {version} {media.type}"
         document = self._documents.get(key)
         if document is None:
-            document = self._documents[key] = codec.encode(self._aggregate(path, version))
+            document = self._documents[key] = encoded(codec.encode(self._aggregate(path, version)), media)
         etag = '"' + hashlib.sha256(document).hexdigest()[:32].upper() + '"'
         if request.headers.get("If-None-Match") == etag:
             return web.Response(status=304, headers={"ETag": etag, "Vary": "Accept"})
-        kind = f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+        kind = f"{media.type};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
         headers = {"Content-Type": kind, "ETag": etag, "Vary": "Accept"}
         return web.Response(body=document, headers=headers)
 

@@ -33,7 +33,7 @@ def list_metadata(listing: Listing) -> bytes:
 
 
 def pieces(endpoint: Endpoint, listing: Listing, media: Media, include: str) -> list[bytes] | Iterator[bytes]:
-    """The body of a list in whatever form."""
+    """The body of a list in whatever form of JSON."""
     metadata = list_metadata(listing)
     if media.form == "Table":
         jsons = (entry.json for entry in listing.entries)
@@ -76,13 +76,29 @@ async def _made(pieces: Iterable[bytes]) -> list[bytes]:
     return made
 
 
+async def _protobuf(endpoint: Endpoint, listing: Listing, media: Media) -> list[bytes]:
+    from api.protobuf import envelope
+    from apiserver.rest import messages
+
+    encode = messages.encoder(endpoint, media)
+    items = await _made(encode(entry, entry.json) for entry in listing.entries)
+    metadata = list_metadata(listing)
+    if media.form != "object":
+        return envelope.list_pieces(f"meta.k8s.io/{media.version}", "PartialObjectMetadataList", metadata, items)
+    resource = endpoint.resource
+    return envelope.list_pieces(resource.api_version, resource.list_kind or resource.kind + "List", metadata, items)
+
+
 async def respond(
     request: web.BaseRequest, endpoint: Endpoint, listing: Listing, media: Media, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Send a list."""
     include = tables.check_include(request.query.get("includeObject", "")) if media.form == "Table" else ""
     await endpoint.prepare(entry.json for entry in listing.entries)
-    parts = pieces(endpoint, listing, media, include)
+    if media.protobuf:
+        parts: list[bytes] | Iterator[bytes] = await _protobuf(endpoint, listing, media)
+    else:
+        parts = pieces(endpoint, listing, media, include)
     if media.form == "Table" or media.yaml:
         parts = await _made(parts)
     assert isinstance(parts, list)
@@ -90,10 +106,10 @@ async def respond(
     if media.yaml:
         return web.Response(body=to_yaml(b"".join(parts)), content_type="application/yaml", headers=headers)
     if length <= _WHOLE:
-        return web.Response(body=b"".join(parts), content_type="application/json", headers=headers)
+        return web.Response(body=b"".join(parts), content_type=media.type, headers=headers)
     if (record := record_of(request)) is not None and record.wants_response:
-        record.response(b"".join(parts))
-    return await answers.stream(request, web.StreamResponse(headers=headers), iter(parts), length)
+        record.response(answers.as_json(b"".join(parts), media.type))
+    return await answers.stream(request, web.StreamResponse(headers=headers), iter(parts), length, media.type)
 
 
 def revision_of(json: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Which representation a client gets: JSON or YAML of the object, of a Table, or of its metadata alone."""
+"""Which representation a client gets: JSON, YAML or protobuf of the object, of a Table, or of its metadata alone."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from functools import lru_cache
 from typing import Literal
 
 from api import errors
+from api.protobuf import MEDIA_TYPE as PROTOBUF
 
 Form = Literal["object", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"]
 
-ACCEPTED = ("application/json", "application/yaml")
+ACCEPTED = ("application/json", "application/yaml", PROTOBUF)
 _FORMS: tuple[Form, ...] = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 _DISCOVERY = "APIGroupDiscoveryList"
 
@@ -27,6 +28,10 @@ class Media:
     @property
     def yaml(self) -> bool:
         return self.type == "application/yaml"
+
+    @property
+    def protobuf(self) -> bool:
+        return self.type == PROTOBUF
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,12 @@ def clauses(accept: str) -> tuple[Clause, ...]:
 
 
 @lru_cache(maxsize=512)
-def negotiate(accept: str) -> Media:
-    """The representation of an object or a list. Raises StatusError 406 if nothing the client accepts is served."""
+def negotiate(accept: str, *, custom: bool = False, tables: bool = True) -> Media:
+    """The representation of an object or a list. Raises StatusError 406 if nothing the client accepts is served.
+
+    Protobuf has no Tables, and of custom kinds (`custom`) only their metadata; what is only ever created, and nowhere
+    kept, has no Tables at all (`tables`).
+    """
     if not accept or accept in ("*/*", "application/json"):
         return Media()
     for clause in clauses(accept):
@@ -65,28 +74,35 @@ def negotiate(accept: str) -> Media:
         if kind is None:
             continue
         wanted = clause.params.get("as", "")
+        if clause.params.get("stream", "watch") != "watch":
+            continue
         if not wanted:
+            if custom and kind == PROTOBUF:
+                continue
             return Media(kind, pretty=clause.params.get("pretty") == "1")
         if wanted in _FORMS and clause.params.get("g") == "meta.k8s.io" and clause.params.get("v") in ("v1", "v1beta1"):
             form: Form = wanted
+            if form == "Table" and (kind == PROTOBUF or not tables):
+                continue
             return Media(kind, form, clause.params["v"])
     raise errors.not_acceptable(ACCEPTED)
 
 
 @lru_cache(maxsize=64)
-def discovery_version(accept: str) -> str:
-    """The version of aggregated discovery that the client prefers to the old one, or ""."""
+def discovery(accept: str) -> Media | None:
+    """How the client wants aggregated discovery; None if it prefers the old one."""
     for clause in clauses(accept):
-        if _kind(clause.type) is None:
+        kind = _kind(clause.type)
+        if kind is None:
             continue
         params = clause.params
         if params.get("as") == _DISCOVERY and params.get("g") == "apidiscovery.k8s.io":
             if params.get("v") in ("v2", "v2beta1"):
-                return params["v"]
+                return Media(kind, version=params["v"])
             continue
         if not params.get("as"):
-            return ""
-    return ""
+            return None
+    return None
 
 
 def _kind(type_: str) -> str | None:
@@ -94,4 +110,4 @@ def _kind(type_: str) -> str | None:
         return "application/json"
     if type_ in ("application/yaml", "application/x-yaml", "text/yaml"):
         return "application/yaml"
-    return None
+    return PROTOBUF if type_ == PROTOBUF else None

@@ -74,14 +74,14 @@ class Resources:
         if endpoint.strategy.deprecation:
             (headers["Warning"],) = answers.warning_headers([endpoint.strategy.deprecation])
         if verb == "get":
-            media = negotiate(request.headers.get("Accept", ""))
+            media = _media(request, endpoint, target)
             call = Call(ctx, endpoint, params=request.query if request.query_string else {})
             return self._answer(endpoint, await operations.run("get", call), media, request, warnings, headers)
         if verb == "list":
             return await self._list(request, target, endpoint, headers)
         if verb == "watch":
             return await self._watch(request, target, endpoint, headers)
-        media = negotiate(request.headers.get("Accept", ""))
+        media = _media(request, endpoint, target)
         call = await self._call(request, ctx, endpoint, verb)
         if verb == "deletecollection":
             return await self._delete_collection(request, call, media, headers)
@@ -128,9 +128,9 @@ class Resources:
             call.content_type = kind
             call.body = await bodies.read(request)
         elif verb in ("delete", "deletecollection"):
-            call.body = await bodies.read_object(request) if request.can_read_body else b""
+            call.body = await bodies.read_object(request, "v1", "DeleteOptions") if request.can_read_body else b""
         else:
-            call.body = await bodies.read_object(request)
+            call.body = await bodies.read_object(request, *_expected(endpoint, ctx.subresource))
         if (record := record_of(request)) is not None and record.wants_request:
             record.request(call.body)
         if not call.validation:
@@ -164,7 +164,7 @@ class Resources:
         self, request: web.BaseRequest, target: Target, endpoint: Endpoint, headers: dict[str, str]
     ) -> web.StreamResponse:
         query = request.query
-        media = negotiate(request.headers.get("Accept", ""))
+        media = _media(request, endpoint, target)
         selected = selection(endpoint, target.namespace, query.get("labelSelector", ""), query.get("fieldSelector", ""))
         if "sendInitialEvents" in query:
             cause = errors.FieldError.forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
@@ -184,7 +184,7 @@ class Resources:
         self, request: web.BaseRequest, target: Target, endpoint: Endpoint, headers: dict[str, str]
     ) -> web.StreamResponse:
         query = request.query
-        media = negotiate(request.headers.get("Accept", ""))
+        media = _media(request, endpoint, target)
         fields = query.get("fieldSelector", "")
         if target.name:
             fields = f"metadata.name={target.name}" + (f",{fields}" if fields else "")
@@ -237,6 +237,22 @@ class Resources:
         for value in answers.warning_headers(warnings):
             response.headers.add("Warning", value)
         return response
+
+
+def _media(request: web.BaseRequest, endpoint: Endpoint, target: Target) -> Media:
+    custom = endpoint.custom and target.subresource != "scale"
+    asked = endpoint.resource.subresource(target.subresource) if target.subresource else endpoint.resource
+    tables = asked is None or tuple(asked.verbs) != ("create",)
+    return negotiate(request.headers.get("Accept", ""), custom=custom, tables=tables)
+
+
+def _expected(endpoint: Endpoint, subresource: str) -> tuple[str, str]:
+    """apiVersion and kind of the body of a create or an update."""
+    resource = endpoint.resource
+    found = resource.subresource(subresource) if subresource else None
+    if found is None:
+        return resource.api_version, resource.kind
+    return f"{found.group}/{found.version}".removeprefix("/"), found.kind
 
 
 def list_query(query: Any) -> read.ListQuery:

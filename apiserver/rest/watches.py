@@ -1,4 +1,4 @@
-"""WATCH: JSON lines over chunked HTTP (or WebSocket messages), until the client leaves or its time is up."""
+"""WATCH: events over chunked HTTP or as WebSocket messages, until the client leaves or its time is up."""
 
 from __future__ import annotations
 
@@ -8,21 +8,19 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import WSMsgType, web
 
-from api import codec, errors
+from api import errors
 from apiserver.endpoint import Endpoint
-from apiserver.failures import status_error
 from apiserver.feed import Feed
 from apiserver.pipeline.selection import Selection
 from apiserver.pipeline.watch import WatchQuery, bookmark, check, watch
-from apiserver.rest import tables
 from apiserver.rest.audited import started
+from apiserver.rest.frames import Frames, frames
 from apiserver.rest.negotiate import Media
-from apiserver.watching import Item, Watcher
+from apiserver.watching import Watcher
 
 BOOKMARK_SECONDS = 60.0
 _MIN_TIMEOUT = 1800.0  # seconds; upstream picks between this and twice this if the client does not say
 
-Encode = Callable[[Item], bytes]
 Send = Callable[[list[bytes]], Awaitable[None]]
 
 
@@ -40,7 +38,7 @@ async def respond(
     What else keeps it from starting (a version too old, or of the future) is an event of the stream, as upstream.
     """
     timeout = _timeout(request.query.get("timeoutSeconds", ""))
-    encode = _encoder(endpoint, media, request.query.get("includeObject", ""))
+    form = frames(endpoint, media, request.query.get("includeObject", ""))
     check(query)
     try:
         watcher = await watch(endpoint, feed, selected, query)
@@ -49,17 +47,17 @@ async def respond(
         watcher.end(error)
     try:
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await _over_websocket(request, endpoint, feed, watcher, query, encode, timeout)
+            return await _over_websocket(request, endpoint, feed, watcher, query, form, timeout)
         response = web.StreamResponse(headers=headers)
-        response.content_type = "application/json"
+        response.headers["Content-Type"] = form.content_type
         response.enable_chunked_encoding()
         await response.prepare(request)
         started(request)
 
-        async def send(frames: list[bytes]) -> None:
-            await response.write(b"".join(frames))
+        async def send(messages: list[bytes]) -> None:
+            await response.write(b"".join(map(form.framed, messages)))
 
-        await _pump(endpoint, feed, watcher, query, encode, timeout, send)
+        await _pump(endpoint, feed, watcher, query, form, timeout, send)
         await response.write_eof()
         return response
     finally:
@@ -72,20 +70,23 @@ async def _over_websocket(
     feed: Feed,
     watcher: Watcher,
     query: WatchQuery,
-    encode: Encode,
+    form: Frames,
     timeout: float,
 ) -> web.StreamResponse:
     socket = web.WebSocketResponse(protocols=("binary.k8s.io",))
     await socket.prepare(request)
     started(request, 101)
 
-    async def send(frames: list[bytes]) -> None:
-        for frame in frames:
-            await socket.send_str(frame.decode())
+    async def send(messages: list[bytes]) -> None:
+        for message in messages:
+            if form.binary:
+                await socket.send_bytes(message)
+            else:
+                await socket.send_str(message.decode())
 
     import asyncio
 
-    pump = asyncio.create_task(_pump(endpoint, feed, watcher, query, encode, timeout, send))
+    pump = asyncio.create_task(_pump(endpoint, feed, watcher, query, form, timeout, send))
     pump.add_done_callback(lambda _: None)
     listen = asyncio.create_task(_until_closed(socket))
     await asyncio.wait((pump, listen), return_when=asyncio.FIRST_COMPLETED)
@@ -103,7 +104,7 @@ async def _until_closed(socket: web.WebSocketResponse) -> None:
 
 
 async def _pump(
-    endpoint: Endpoint, feed: Feed, watcher: Watcher, query: WatchQuery, encode: Encode, timeout: float, send: Send
+    endpoint: Endpoint, feed: Feed, watcher: Watcher, query: WatchQuery, form: Frames, timeout: float, send: Send
 ) -> None:
     end = time.monotonic() + timeout
     due = time.monotonic() + BOOKMARK_SECONDS if query.bookmarks else end
@@ -115,16 +116,16 @@ async def _pump(
                 return
             if items:
                 await endpoint.prepare(item.json for item in items if item.entry is not None)
-                await send([encode(item) for item in items])
+                await send([form.event(item) for item in items])
             now = time.monotonic()
             if now >= end or (now >= due and query.bookmarks):
                 if query.bookmarks and watcher.idle:
-                    await send([encode(bookmark(endpoint, max(watcher.after, feed.revision)))])
+                    await send([form.event(bookmark(endpoint, max(watcher.after, feed.revision)))])
                 due = now + BOOKMARK_SECONDS if query.bookmarks else end
             if now >= end and watcher.idle:
                 return
     except errors.StatusError as error:
-        await send([b'{"type":"ERROR","object":%b}\n' % codec.encode(status_error(error).status)])
+        await send([form.error(error)])
 
 
 def _timeout(text: str) -> float:
@@ -137,27 +138,3 @@ def _timeout(text: str) -> float:
             f'invalid timeoutSeconds: strconv.ParseInt: parsing "{text}": invalid syntax'
         ) from None
     return float(seconds) if seconds > 0 else _MIN_TIMEOUT * random.uniform(1.0, 2.0)
-
-
-def _encoder(endpoint: Endpoint, media: Media, include: str) -> Encode:
-    if media.form == "object":
-        if endpoint.conversion is None:
-            return lambda item: item.frame
-        return lambda item: item.frame if item.entry is None else _frame(item, endpoint.render(item.json))
-    if media.form != "Table":
-        version = media.version
-        return lambda item: _frame(item, tables.partial(item.json, version))
-    include = tables.check_include(include)
-    definitions = [tables.columns(endpoint)]
-
-    def as_table(item: Item) -> bytes:
-        columns = definitions.pop() if definitions else b"null"
-        metadata = b'{"resourceVersion":"%d"}' % item.revision
-        rows = tables.row(endpoint, item.json, include, media.version) if item.entry is not None else b""
-        return _frame(item, tables.head(metadata, columns, media.version) + rows + b"]}")
-
-    return as_table
-
-
-def _frame(item: Item, json: bytes) -> bytes:
-    return b'{"type":"%b","object":%b}\n' % (item.type.encode(), json)
