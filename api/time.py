@@ -29,12 +29,17 @@ def now_micro() -> str:
 
 def format_time(moment: datetime) -> str:
     """An aware datetime as metav1.Time."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{_utc(moment).isoformat(timespec='seconds')}Z"
 
 
 def format_micro(moment: datetime) -> str:
     """An aware datetime as metav1.MicroTime."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{_utc(moment).isoformat(timespec='microseconds')}Z"
+
+
+def _utc(moment: datetime) -> datetime:
+    """Naive, since isoformat, which unlike strftime gives a year four digits everywhere, would write +00:00."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def parse(text: str) -> datetime:

@@ -10,15 +10,11 @@ Invariants:
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import logging
 import re
 from datetime import UTC, datetime
 
-import msgspec
-
-from api import codec, errors
+from api import codec, detached_jws, errors
 from api import time as api_time
 from api.types.core_v1 import ConfigMap, Secret
 from client.controller import Controller
@@ -54,7 +50,9 @@ class BootstrapSigner:
             return None
         data = config.data or {}
         tokens, wait = self._tokens()
-        signatures = {f"{SIGNATURE}{token}": sign(data[KUBECONFIG], token, key) for token, key in tokens.items()}
+        signatures = {
+            f"{SIGNATURE}{token}": detached_jws.sign(data[KUBECONFIG], token, key) for token, key in tokens.items()
+        }
         wanted = {k: v for k, v in data.items() if not k.startswith(SIGNATURE)} | signatures
         if wanted != data:
             changed = codec.deepcopy(config)
@@ -88,14 +86,3 @@ class BootstrapSigner:
                 wait = left if wait is None else min(wait, left)
             found[match[1]] = data["token-secret"]
         return found, wait
-
-
-def sign(content: str, token: str, key: str) -> str:
-    """The compact serialisation with an empty payload: header, nothing, signature (HS256)."""
-    header = _encoded(msgspec.json.encode({"alg": "HS256", "kid": token}))
-    digest = hmac.new(key.encode(), f"{header}.{_encoded(content.encode())}".encode(), hashlib.sha256).digest()
-    return f"{header}..{_encoded(digest)}"
-
-
-def _encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

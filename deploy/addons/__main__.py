@@ -23,6 +23,7 @@ from api import codec, errors, resources
 from api.types.apps_v1 import Deployment
 from client.api import Api
 from client.transport import TLS
+from deploy.addons import cluster_info
 
 T = TypeVar("T")
 
@@ -117,22 +118,34 @@ async def available(api: Api, namespace: str, name: str) -> None:
         raise errors.service_unavailable(f"deployment {namespace}/{name} is not available")
 
 
-async def run(files: list[Path], *, api: Api, registry: str, timeout: float) -> None:
+def optional(document: dict[str, Any]) -> bool:
+    """Whether this is a Deployment that a cluster is of use without."""
+    annotations = document["metadata"].get("annotations", {})
+    return document["kind"] == "Deployment" and annotations.get(WAIT) == "false"
+
+
+async def run(objects: Objects, *, api: Api, registry: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
-    objects = load(files)
     digests = {
         image: await patiently(lambda image=image: asyncio.to_thread(digest, registry, image), deadline)  # type: ignore[misc]
         for image in (local_images(objects) if registry else ())
     }
     pin(objects, digests)
+
+    async def put(documents: Objects) -> None:
+        for document in documents:
+            await patiently(lambda document=document: apply(api, document), deadline)  # type: ignore[misc]
+            click.echo(f"applied {document['kind'].lower()}/{document['metadata']['name']}")
+
+    # What nobody waits for starts when what is waited for works: it would only slow that down.
+    late = [document for document in objects if optional(document)]
+    await put([document for document in objects if document not in late])
     for document in objects:
-        await patiently(lambda document=document: apply(api, document), deadline)  # type: ignore[misc]
-        click.echo(f"applied {document['kind'].lower()}/{document['metadata']['name']}")
-    for document in objects:
-        if document["kind"] == "Deployment" and document["metadata"].get("annotations", {}).get(WAIT) != "false":
+        if document["kind"] == "Deployment" and document not in late:
             metadata = document["metadata"]
             await patiently(lambda at=metadata: available(api, at["namespace"], at["name"]), deadline)  # type: ignore[misc]
             click.echo(f"deployment/{metadata['name']} is available")
+    await put(late)
 
 
 @click.command(context_settings={"auto_envvar_prefix": "PYKUBE"})
@@ -141,6 +154,7 @@ async def run(files: list[Path], *, api: Api, registry: str, timeout: float) -> 
 @click.option("--ca-file", required=True)
 @click.option("--cert-file", required=True)
 @click.option("--key-file", required=True)
+@click.option("--url", default="", help="of the API, for machines that join; default: https://HOST:6443 of the server.")
 @click.option("--registry", default="", help="host:port of the cluster's registry; without it images stay as written.")
 @click.option("--timeout", default=300.0, show_default=True, help="Seconds until giving up.")
 @click.option("--log-level", default="info", hidden=True)
@@ -150,16 +164,20 @@ def main(
     ca_file: str,
     cert_file: str,
     key_file: str,
+    url: str,
     registry: str,
     timeout: float,
     log_level: str,
 ) -> None:
     """Applies FILES (all addons by default) and waits until their Deployments are available."""
-    chosen = list(files) or sorted(Path(__file__).parent.glob("*.yaml"))
+    objects = load(list(files) or sorted(Path(__file__).parent.glob("*.yaml")))
+    if not files:
+        host = server.split(",")[0].rpartition(":")[0]
+        objects += cluster_info.objects(Path(ca_file).read_bytes(), url or f"https://{host}:6443")
 
     async def connected() -> None:
         async with Api.connect(server, tls=TLS(ca_file, cert_file, key_file)) as api:
-            await run(chosen, api=api, registry=registry, timeout=timeout)
+            await run(objects, api=api, registry=registry, timeout=timeout)
 
     try:
         asyncio.run(connected())

@@ -34,7 +34,7 @@ from client.api import Api
 from client.rest import RestTransport
 from client.transport import TLS
 from deploy.node import __main__ as node
-from deploy.node import prepare
+from deploy.node import discovery, prepare
 from deploy.node.supervisor import Program
 from deploy.pki import RENEW, names, subject, write, write_key
 
@@ -111,11 +111,21 @@ async def obtain(api: Api, pki: Path, asked: Wanted, node_name: str) -> None:
     write(pki / f"{asked.file}.crt", base64.b64decode(made.status.certificate), 0o644)
 
 
-async def certificates(server: str, grpc: str, ca: Path, token: str, pki: Path, name: str, address: str) -> None:
-    """Everything this node needs of certificates, in `pki`. Raises ClickException if the cluster says no."""
+async def authority(server: str, token: str, pki: Path, given: Path | None, pins: Sequence[str]) -> None:
+    """The cluster's CA in `pki`: the file that was given, else what is there, else found with the token.
+    Raises Untrusted, ValueError, TimeoutError."""
     pki.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if ca != pki / "ca.crt":
-        write(pki / "ca.crt", ca.read_bytes(), 0o644)
+    kept = pki / "ca.crt"
+    if given is not None:
+        if given != kept:
+            write(kept, given.read_bytes(), 0o644)
+    elif not kept.exists():
+        write(kept, await discovery.find_ca(server, token, pins), 0o644)
+        click.echo("the cluster's CA was found with the token")
+
+
+async def certificates(server: str, grpc: str, token: str, pki: Path, name: str, address: str) -> None:
+    """Everything this node needs of certificates, in `pki`. Raises StatusError, Refused if the cluster says no."""
     identity, *others = wanted(name, address)
     if not good(pki, identity.file):
         with tempfile.NamedTemporaryFile("w") as file:
@@ -170,7 +180,19 @@ def main() -> None:
 @main.command()
 @click.option("--server", required=True, help="https://host:port of the cluster's API server")
 @click.option("--token", default="", envvar="PYKUBE_TOKEN", help="a bootstrap token; only the first start needs one")
-@click.option("--ca-file", required=True, type=click.Path(path_type=Path, exists=True), help="the cluster's CA")
+@click.option("--ca-file", type=click.Path(path_type=Path, exists=True), help="the cluster's CA; else it is discovered")
+@click.option(
+    "--discovery-token-ca-cert-hash",
+    "pins",
+    multiple=True,
+    help="sha256:... of the public key that the discovered CA must have; may be repeated",
+)
+@click.option(
+    "--discovery-token-unsafe-skip-ca-verification",
+    "skip",
+    is_flag=True,
+    help="trust whoever knows the token to be the cluster",
+)
 @click.option("--grpc-port", default=6444, help="of the API server's other face, for components")
 @click.option("--node-name", default="", help="default: this machine's host name")
 @click.option("--node-ip", default="", help="default: the address that reaches the server")
@@ -180,7 +202,9 @@ def main() -> None:
 def join(
     server: str,
     token: str,
-    ca_file: Path,
+    ca_file: Path | None,
+    pins: tuple[str, ...],
+    skip: bool,
     grpc_port: int,
     node_name: str,
     node_ip: str,
@@ -196,9 +220,19 @@ def join(
     name = node_name or socket.gethostname().lower()
     address = node_ip or own_address(url.hostname, url.port or 443)
     grpc = f"{url.hostname}:{grpc_port}"
+    if ca_file is None and not (pins or skip or (directory / "ca.crt").exists()):
+        raise click.UsageError(
+            "using token-based discovery without --discovery-token-ca-cert-hash can be unsafe: "
+            "name the hash, or --ca-file, or set --discovery-token-unsafe-skip-ca-verification"
+        )
+
+    async def prepared() -> None:
+        await authority(server.rstrip("/"), token, directory, ca_file, pins)
+        await certificates(server, grpc, token, directory, name, address)
+
     try:
-        asyncio.run(certificates(server, grpc, ca_file, token, directory, name, address))
-    except* (errors.StatusError, Refused, OSError) as group:
+        asyncio.run(prepared())
+    except* (errors.StatusError, Refused, discovery.Untrusted, ValueError, OSError) as group:
         raise click.ClickException("; ".join(_messages(group))) from None
     settings = node.Settings.read(
         {

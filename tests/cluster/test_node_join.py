@@ -1,4 +1,4 @@
-"""A machine with Docker becomes a node with nothing but a bootstrap token and the cluster's CA, and leaves again."""
+"""A machine with Docker becomes a node with a bootstrap token and the hash of the cluster's CA alone, and leaves again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+from cryptography import x509
 
+from deploy.node import discovery
 from tests.cluster.harness import Cluster, CommandFailed, Space, pod, run, until
 
 NAME = "guest"
@@ -56,6 +58,7 @@ def bootstrap_token(cluster: Cluster) -> str:
             "token-id": identity,
             "token-secret": secret,
             "usage-bootstrap-authentication": "true",
+            "usage-bootstrap-signing": "true",
         },
     }
     cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(document))
@@ -73,12 +76,19 @@ def test_a_machine_joins_with_a_token(cluster: Cluster, space: Space, machine: s
     config = yaml.safe_load(cluster.kubeconfig.read_text())
     ca = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
     run(["docker", "exec", "-i", machine, "sh", "-c", "cat > /tmp/ca.crt"], stdin=ca)
-    join = ["python3", "-m", "deploy.node.join", "join", "--server=https://apiserver:6443", "--ca-file=/tmp/ca.crt"]
+    join = ["python3", "-m", "deploy.node.join", "join", "--server=https://apiserver:6443", "--registry=registry"]
     with pytest.raises(CommandFailed) as failure:
-        cluster.docker("exec", machine, *join, "--token=abcdef.0123456789abcdef", "--registry=registry")
+        refused = ["--directory=/tmp/refused", "--ca-file=/tmp/ca.crt", "--token=abcdef.0123456789abcdef"]
+        cluster.docker("exec", machine, *join, *refused)
     assert "Unauthorized" in failure.value.stderr
     token = bootstrap_token(cluster)
-    cluster.docker("exec", "-d", machine, *join, f"--token={token}", "--registry=registry")
+    # Nothing but a token, and the hash of the CA that the administrator has read to somebody over the telephone.
+    pinned = "--discovery-token-ca-cert-hash={}".format
+    with pytest.raises(CommandFailed) as failure:
+        cluster.docker("exec", machine, *join, f"--token={token}", pinned(f"sha256:{'0' * 64}"))
+    assert "are pinned" in failure.value.stderr
+    own = discovery.pin_of(x509.load_pem_x509_certificate(ca.encode()))
+    cluster.docker("exec", "-d", machine, *join, f"--token={token}", pinned(own))
     signers = {"kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client"}
     until(lambda: set(requests(cluster).values()) == signers, "it asks for what a person has to approve")
     cluster.kubectl("certificate", "approve", *requests(cluster))

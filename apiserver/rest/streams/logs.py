@@ -1,4 +1,4 @@
-"""`pods/log`: the kubelet's log stream as plain text."""
+"""`pods/log`: the kubelet's log stream as plain text, or as messages of a WebSocket."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from aiohttp import web
 
 from api import errors
 from api import time as api_time
-from apiserver.rest.audited import started
 from apiserver.rest.streams.pods import END, container_of, flag, kubelet_error, pod_of, reference
+from apiserver.rest.streams.sinks import sink_for
 from apiserver.rest.streams.table import Request, streams
 from proto import node_pb2
 
@@ -24,11 +24,11 @@ async def log(request: Request) -> web.StreamResponse:
     options = _options(request)
     pod = await pod_of(request)
     container = container_of(pod, request.http.query.get("container", ""))
-    response = web.StreamResponse(headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"})
+    sink = sink_for(request.http)
     if not pod.spec.node_name:
-        await response.prepare(request.http)
-        await response.write_eof()
-        return response
+        await sink.begin()
+        await sink.end()
+        return sink.response
     stub: Any = request.kubelet(pod.spec.node_name)
     call = stub.Logs(node_pb2.LogsRequest(pod=reference(pod, container), **options))
     try:
@@ -36,22 +36,20 @@ async def log(request: Request) -> web.StreamResponse:
         await asyncio.wait((first,), timeout=_FIRST)
         if first.done():
             first.result()
-        response.enable_chunked_encoding()
-        await response.prepare(request.http)
-        started(request.http)
+        await sink.begin()
         chunk = await first
         while chunk is not END:
-            await response.write(chunk.data)
+            await sink.write(chunk.data)
             chunk = await call.read()
     except grpc.aio.AioRpcError as error:
         known = kubelet_error(error, "pods", request.target.name)
-        if not response.prepared:
+        if not sink.response.prepared:
             raise known from None
-        await response.write(f"{known.message}\n".encode())
+        await sink.write(f"{known.message}\n".encode())
     finally:
         call.cancel()
-    await response.write_eof()
-    return response
+    await sink.end()
+    return sink.response
 
 
 def _options(request: Request) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import struct
 from collections.abc import AsyncIterator
 
 import aiohttp
+import pytest
 import pytest_asyncio
 
 from api.types.core_v1 import (
@@ -57,6 +59,22 @@ async def test_logs_are_the_kubelets_text(url: str, http: aiohttp.ClientSession)
     async with http.get(f"{url}{BASE}/log?container=main&tailLines=2") as answer:
         assert (answer.status, answer.content_type) == (200, "text/plain")
         assert await answer.text() == "two\nthree\n"
+
+
+@pytest.mark.parametrize(
+    ("protocols", "text"), [((), False), (("binary.k8s.io",), False), (("base64.binary.k8s.io",), True)]
+)
+async def test_logs_come_over_a_websocket_too(
+    url: str, http: aiohttp.ClientSession, protocols: tuple[str, ...], text: bool
+) -> None:
+    async with http.ws_connect(f"{url}{BASE}/log?container=main&tailLines=2", protocols=protocols) as socket:
+        kind = aiohttp.WSMsgType.TEXT if text else aiohttp.WSMsgType.BINARY
+        messages = [message async for message in socket]
+        assert {message.type for message in messages} == {kind}
+        assert b"".join(base64.b64decode(m.data) if text else m.data for m in messages) == b"two\nthree\n"
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await http.ws_connect(f"{url}{BASE}/log?container=waiting", protocols=protocols)
+    assert refused.value.status == 400
 
 
 async def test_what_the_kubelet_refuses_is_a_status(url: str, http: aiohttp.ClientSession) -> None:
