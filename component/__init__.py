@@ -4,7 +4,7 @@ Lives here: everything that `python -m scheduler` and its siblings have in commo
 anything that knows the Kubernetes API beyond `api`, and anything that talks to the apiserver (that is `client`).
 """
 
-from component.options import BOOL, DURATION, client_options, option
+from component.options import BOOL, DURATION, client_options, leader_options, option
 from component.process import Process, main
 
-__all__ = ["BOOL", "DURATION", "Process", "client_options", "main", "option"]
+__all__ = ["BOOL", "DURATION", "Process", "client_options", "leader_options", "main", "option"]

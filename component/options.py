@@ -45,6 +45,31 @@ def client_options() -> list[click.Option]:
     ]
 
 
+def leader_options(lease: str) -> list[click.Option]:
+    """Of several replicas one acts: upstream's flags. Each duration has to be longer than the next."""
+    return [
+        option("--leader-elect", default=True, type=BOOL, help=f"act only while holding the {lease} Lease"),
+        option(
+            "--leader-elect-lease-duration",
+            default="15s",
+            type=DURATION,
+            help="how long others leave a Lease alone that nobody renews",
+        ),
+        option(
+            "--leader-elect-renew-deadline",
+            default="10s",
+            type=DURATION,
+            help="when a leader that cannot renew its Lease stops acting",
+        ),
+        option(
+            "--leader-elect-retry-period",
+            default="2s",
+            type=DURATION,
+            help="time between renewals, and between looks at somebody else's Lease",
+        ),
+    ]
+
+
 def common_options(health_port: int) -> list[click.Option]:
     """What every process understands."""
     return [

@@ -11,7 +11,7 @@ from client.api import Api
 from client.informer import Factory
 from client.leader import LeaderElector
 from client.transport import TLS
-from component import BOOL, DURATION, Process, client_options, main, option
+from component import BOOL, DURATION, Process, client_options, leader_options, main, option
 from controller_manager.context import Context, Settings
 from controller_manager.manager import Manager, chosen
 
@@ -55,7 +55,14 @@ async def run(process: Process) -> None:
     async with Api.connect(options.server, tls=tls) as api:
         context = Context(api, Factory(api), settings(process))
         manager = Manager(context, names)
-        elector = LeaderElector(api, "kube-controller-manager", recorder=context.recorder("kube-controller-manager"))
+        elector = LeaderElector(
+            api,
+            "kube-controller-manager",
+            lease_duration=options.leader_elect_lease_duration,
+            renew_deadline=options.leader_elect_renew_deadline,
+            retry_period=options.leader_elect_retry_period,
+            recorder=context.recorder("kube-controller-manager"),
+        )
         async with asyncio.TaskGroup() as tasks:
             # Caches are warm before this replica leads, so that taking over takes no time.
             tasks.create_task(context.informers.run(), name="informers")
@@ -70,7 +77,7 @@ def parameters() -> list[click.Option]:
     return [
         *client_options(),
         option("--controllers", default="*", help="controllers to run: * for all, name for one, -name for all but one"),
-        option("--leader-elect", default=True, type=BOOL, help="act only while holding the Lease"),
+        *leader_options("kube-controller-manager"),
         option("--allocate-node-cidrs", default=True, type=BOOL, help="give nodes their range of pod addresses"),
         option("--cluster-cidr", default="10.244.0.0/16", help="range of the cluster's pods"),
         option("--node-cidr-mask-size", default=24, type=int, help="size of a node's part of it"),

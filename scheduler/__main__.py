@@ -8,7 +8,7 @@ from client.api import Api
 from client.events import EventRecorder
 from client.leader import LeaderElector
 from client.transport import TLS
-from component import BOOL, Process, client_options, main, option
+from component import Process, client_options, leader_options, main, option
 from scheduler.scheduler import Scheduler
 
 
@@ -23,7 +23,15 @@ async def run(process: Process) -> None:
             # Caches are warm before this replica leads, so that taking over takes no time.
             tasks.create_task(scheduler.factory.run())
             if options.leader_elect:
-                await LeaderElector(api, "kube-scheduler", recorder=recorder).run(scheduler.run)
+                elector = LeaderElector(
+                    api,
+                    "kube-scheduler",
+                    lease_duration=options.leader_elect_lease_duration,
+                    renew_deadline=options.leader_elect_renew_deadline,
+                    retry_period=options.leader_elect_retry_period,
+                    recorder=recorder,
+                )
+                await elector.run(scheduler.run)
             else:
                 await scheduler.run()
 
@@ -35,7 +43,7 @@ if __name__ == "__main__":
         [
             *client_options(),
             option("--scheduler-name", default="default-scheduler", help="pods with this schedulerName are ours"),
-            option("--leader-elect", default=True, type=BOOL, help="act only while holding the kube-scheduler Lease"),
+            *leader_options("kube-scheduler"),
         ],
         health_port=10259,
         help="Decides which node each pod runs on.",

@@ -1,6 +1,7 @@
 """etcd, apiserver, scheduler and controller manager as processes of this machine, with TLS, RBAC and leader election.
 
-Each can be killed and started again by its name. Everything lies in one temporary folder and listens on 127.0.0.1.
+Each can be killed and started again by its name; `scheduler-standby` is a second scheduler, and so on. Everything lies
+in one temporary folder and listens on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from client.transport import TLS
 
 ROOT = Path(__file__).resolve().parents[2]
 _PORTS = range(44000, 45000)
+_STANDBY = "-standby"
 _PATIENCE = 60.0  # seconds a process may take to get ready
 
 
@@ -77,7 +79,8 @@ class Cluster:
     async def start(self, name: str, *options: str) -> None:
         """`etcd`, `apiserver`, `scheduler` or `controller-manager`; returns when it is up. Raises RuntimeError."""
         for attempts_left in (2, 1, 0):
-            command = [*getattr(self, "_" + name.replace("-", "_") + "_command")(), *options]
+            kind = name.removesuffix(_STANDBY).replace("-", "_")
+            command = [*getattr(self, f"_{kind}_command")(name), *options]
             environment = dict(os.environ, PYTHONPATH=str(ROOT))
             with (self.folder / f"{name}.log").open("ab") as log:
                 self._processes[name] = await asyncio.to_thread(
@@ -133,12 +136,12 @@ class Cluster:
 
     # -- the processes ----------------------------------------------------------------------------------------------
 
-    def _etcd_command(self) -> list[str]:
+    def _etcd_command(self, name: str) -> list[str]:
         binary = shutil.which("etcd")
         if binary is None:
             raise RuntimeError("etcd is not installed (package etcd-server)")
         client, peer = f"http://127.0.0.1:{self._etcd}", f"http://127.0.0.1:{self._etcd_peer}"
-        self._health["etcd"] = self._etcd
+        self._health[name] = self._etcd
         return [
             binary,
             f"--data-dir={self.folder / 'etcd'}",
@@ -155,9 +158,9 @@ class Cluster:
         self._health[name] = free_port()
         return [sys.executable, "-m", module, f"--health-address=127.0.0.1:{self._health[name]}"]
 
-    def _apiserver_command(self) -> list[str]:
+    def _apiserver_command(self, name: str) -> list[str]:
         return [
-            *self._python("apiserver", "apiserver"),
+            *self._python("apiserver", name),
             f"--etcd-servers=http://127.0.0.1:{self._etcd}",
             "--bind-address=127.0.0.1",
             f"--secure-port={self._rest}",
@@ -171,7 +174,7 @@ class Cluster:
         ]
 
     def _component(self, module: str, name: str) -> list[str]:
-        tls = self._tls(name)
+        tls = self._tls(name.removesuffix(_STANDBY))
         return [
             *self._python(module, name),
             f"--server=127.0.0.1:{self._grpc}",
@@ -180,12 +183,12 @@ class Cluster:
             f"--key-file={tls.key}",
         ]
 
-    def _scheduler_command(self) -> list[str]:
-        return self._component("scheduler", "scheduler")
+    def _scheduler_command(self, name: str) -> list[str]:
+        return self._component("scheduler", name)
 
-    def _controller_manager_command(self) -> list[str]:
+    def _controller_manager_command(self, name: str) -> list[str]:
         return [
-            *self._component("controller_manager", "controller-manager"),
+            *self._component("controller_manager", name),
             f"--service-account-private-key-file={self._pki / 'sa.key'}",
             "--cluster-cidr=10.64.0.0/10",
         ]
