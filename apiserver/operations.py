@@ -28,7 +28,7 @@ from apiserver.pipeline.update import Rules, resource_rules, status_rules
 from apiserver.registry import Registry
 from apiserver.store import Record
 from apiserver.strategy import Context
-from apiserver.unconverted import Unconverted
+from apiserver.unconverted import Unconverted, converted
 
 
 @dataclass(slots=True)
@@ -92,12 +92,7 @@ def reply(endpoint: Endpoint, record: Record, code: int = 200) -> Reply:
 
 async def run(verb: str, call: Call) -> Reply:
     """Carry out get, create, update, patch or delete. Raises StatusError."""
-    while True:
-        try:
-            found = await _run(verb, call)
-            break
-        except Unconverted as missing:  # nothing is written yet
-            await missing.resolve()
+    found = await converted(lambda: _run(verb, call))
     if found.unrendered:
         await call.endpoint.prepare([found.json])
         found.json = call.endpoint.render(found.json)
@@ -297,7 +292,7 @@ async def delete_collection(
         )
         async with gate:
             try:
-                records[position], _ = await deleting.delete(endpoint, own, entry.key, options)
+                records[position], _ = await converted(lambda: deleting.delete(endpoint, own, entry.key, options))
             except errors.StatusError as error:
                 if not errors.is_not_found(error):
                     raise

@@ -26,7 +26,7 @@ from apiserver.aggregation.remote import FrontProxy, Remotes, identity, publish
 from apiserver.auth import User
 from apiserver.outbound import CallFailed
 from apiserver.registry import SERVER, Registry
-from apiserver.rest.audited import started
+from apiserver.rest.streams.relaying import headers_of, relay, relay_upgrade, wants_upgrade
 
 log = logging.getLogger(__name__)
 
@@ -34,22 +34,6 @@ _AUTOMANAGED = "kube-aggregator.kubernetes.io/automanaged"
 _INTERVAL = 10.0  # seconds between questions to a server that answers
 _RETRY = 1.0  # and to one that does not
 _QUESTION = aiohttp.ClientTimeout(total=5)
-_RELAY = aiohttp.ClientTimeout(total=None, sock_connect=30)
-_CHUNK = 64 * 1024
-_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "host",
-        "authorization",
-    }
-)
 _PRIORITIES = {"": (18000, 1), "apps": (17800, 15), "apiregistration.k8s.io": (20000, 18)}
 
 
@@ -89,27 +73,18 @@ class Aggregator:
         """Pass a request on, and its answer back. Raises StatusError 503."""
         if not _available(service):
             raise errors.service_unavailable("service unavailable")
-        headers = [(key, value) for key, value in request.headers.items() if not _ours(key)]
+        headers = [(key, value) for key, value in headers_of(request) if not _tells_who(key)]
         headers += [*identity(user), ("X-Forwarded-For", request.remote or ""), ("X-Forwarded-Host", request.host)]
         headers += [("X-Forwarded-Uri", request.path), ("X-Forwarded-Proto", "https")]
-        body = request.content if request.can_read_body else None
+        target = request.rel_url.raw_path_qs
         try:
+            if wants_upgrade(request):
+                return await relay_upgrade(request, self._remotes.backend(service), target, headers)
             session, base = self._remotes.session(service)
-            url = URL(base + request.rel_url.raw_path_qs, encoded=True)
-            async with session.request(
-                request.method, url, headers=headers, data=body, allow_redirects=False, timeout=_RELAY
-            ) as answer:
-                response = web.StreamResponse(status=answer.status, reason=answer.reason)
-                for key, value in answer.headers.items():
-                    if key.lower() not in _HOP:
-                        response.headers.add(key, value)
-                await response.prepare(request)
-                started(request, answer.status)
-                async for chunk in answer.content.iter_chunked(_CHUNK):
-                    await response.write(chunk)
-                await response.write_eof()
-                return response
-        except (CallFailed, aiohttp.ClientError, TimeoutError) as error:
+            return await relay(request, session, URL(base + target, encoded=True), headers)
+        except (CallFailed, aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            if isinstance(error, ConnectionResetError):
+                raise  # the client has gone
             log.info("%s: %s", service.metadata.name, error)
             raise errors.service_unavailable(f"error trying to reach service: {error}") from None
 
@@ -257,10 +232,9 @@ def _available(service: APIService) -> bool:
     return any(c.type == "Available" and c.status == "True" for c in service.status.conditions or ())
 
 
-def _ours(header: str) -> bool:
-    """Headers that end here: those between two hops, and those that would tell who asks."""
-    name = header.lower()
-    return name in _HOP or name.startswith(("x-remote-", "impersonate-"))
+def _tells_who(header: str) -> bool:
+    """Headers that would tell who asks: that is for this server to say."""
+    return header.lower().startswith(("x-remote-", "impersonate-"))
 
 
 def _refusal(code: int, data: bytes) -> errors.StatusError:

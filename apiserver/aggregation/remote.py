@@ -19,6 +19,7 @@ from api.types.meta_v1 import ObjectMeta
 from apiserver.auth import User
 from apiserver.outbound import To, endpoint_of
 from apiserver.registry import Registry
+from apiserver.rest.streams.relaying import Backend
 
 ALLOWED_NAMES = ("front-proxy-client",)
 CONFIG_MAP, NAMESPACE = "extension-apiserver-authentication", "kube-system"
@@ -66,6 +67,15 @@ class Remotes:
             session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
             self._sessions[key] = session
         return session, f"https://{name}.{namespace}.svc:{spec.service.port or 443}"
+
+    def backend(self, service: APIService) -> Backend:
+        """A ready endpoint for a connection of its own. Raises outbound.CallFailed if there is none."""
+        spec = service.spec
+        assert spec.service is not None
+        name, namespace = spec.service.name or "", spec.service.namespace or ""
+        address, port = endpoint_of(self._registry, namespace, name, spec.service.port or 443)
+        context = self._context(spec.ca_bundle or "", bool(spec.insecure_skip_tls_verify))
+        return Backend(address, port, f"{name}.{namespace}.svc", context)
 
     def _context(self, bundle: str, insecure: bool) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=base64.b64decode(bundle).decode() if bundle else None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator
 
@@ -22,6 +23,7 @@ from apiserver.outbound import Caller
 from apiserver.pipeline import delete as deleting
 from apiserver.pipeline import read
 from apiserver.registry import Registry
+from apiserver.unconverted import converted
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +138,7 @@ class Extensions:
             options = DeleteOptions()
             ctx.options = options
             try:
-                await deleting.delete(endpoint, ctx, entry.key, options)
+                await converted(functools.partial(deleting.delete, endpoint, ctx, entry.key, options))
             except errors.StatusError as error:
                 if not errors.is_not_found(error):
                     raise

@@ -7,6 +7,7 @@ node's kubelet serves over HTTP upstream comes here from its gRPC service.
 from __future__ import annotations
 
 import random
+import ssl
 from typing import Any
 
 import aiohttp
@@ -17,25 +18,10 @@ from yarl import URL
 from api import errors
 from api.types.core_v1 import Node, Pod, Service
 from api.types.discovery_v1 import EndpointSlice
-from apiserver.rest.audited import started
 from apiserver.rest.streams.pods import kubelet_error
+from apiserver.rest.streams.relaying import Backend, headers_of, relay, relay_upgrade, wants_upgrade
 from apiserver.rest.streams.table import Request, streams
 from proto import node_pb2
-
-_HOP = {
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "host",
-    "authorization",
-}
-_CHUNK = 64 * 1024
-_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=30)
 
 
 def _split(name: str) -> tuple[str, str, str]:
@@ -120,23 +106,23 @@ async def _relay(request: Request, scheme: str, host: str, port: int) -> web.Str
     marker = "/proxy"
     rest = raw[raw.index(marker, raw.index(request.target.resource)) + len(marker) :] or "/"
     url = URL(f"{scheme}://{literal}:{port}{rest}{query}", encoded=True)
-    headers = [(key, value) for key, value in http.headers.items() if key.lower() not in _HOP]
-    headers.append(("X-Forwarded-Host", http.host))
-    body = http.content if http.can_read_body else None
+    headers = [*headers_of(http), ("X-Forwarded-Host", http.host)]
     try:
-        async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False) as session,
-            session.request(http.method, url, headers=headers, data=body, allow_redirects=False, ssl=False) as answer,
-        ):
-            response = web.StreamResponse(status=answer.status, reason=answer.reason)
-            for key, value in answer.headers.items():
-                if key.lower() not in _HOP:
-                    response.headers.add(key, value)
-            await response.prepare(http)
-            started(http, answer.status)
-            async for chunk in answer.content.iter_chunked(_CHUNK):
-                await response.write(chunk)
-            await response.write_eof()
-            return response
-    except (aiohttp.ClientError, TimeoutError) as error:
+        if wants_upgrade(http):
+            tls = _trusting() if scheme == "https" else None
+            return await relay_upgrade(http, Backend(host, port, tls=tls), url.raw_path_qs, headers)
+        connector = aiohttp.TCPConnector(ssl=False)
+        async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+            return await relay(http, session, url, headers)
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        if isinstance(error, ConnectionResetError):
+            raise  # the client has gone
         raise errors.service_unavailable(f"error trying to reach service: {error}") from None
+
+
+def _trusting() -> ssl.SSLContext:
+    """As upstream, which asks no certificate of what pods serve."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -152,6 +152,14 @@ async def test_media_types_that_are_not_spoken(rest: Rest) -> None:
     await rest.call("GET", CONFIGS, code=200, Accept="application/vnd.kubernetes.protobuf,application/json")
 
 
+async def test_what_is_nowhere_kept_has_no_table(rest: Rest) -> None:
+    path = "/api/v1/namespaces/default/pods/none/eviction"
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "none"}}
+    refused = await rest.call("POST", path, eviction, code=406, Accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    assert refused["reason"] == "NotAcceptable"
+    await rest.call("POST", path, eviction, code=404, Accept=TABLE)
+
+
 async def test_a_table_has_columns_and_rows_with_metadata(rest: Rest) -> None:
     await rest.call("POST", CONFIGS, config("a"), code=201)
     table = await rest.call("GET", CONFIGS, code=200, Accept=TABLE)

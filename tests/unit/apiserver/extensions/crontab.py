@@ -101,3 +101,9 @@ async def condition(rest: Rest, name: str, kind: str, status: str) -> dict[str, 
             if (one["type"], one["status"]) == (kind, status):
                 return one  # type: ignore[no-any-return]
         await asyncio.sleep(0.01)
+
+
+async def gone(rest: Rest, name: str) -> None:
+    """Wait until a definition is no more."""
+    while (await rest.call("GET", f"{DEFINITIONS}/{name}"))["kind"] != "Status":
+        await asyncio.sleep(0.01)

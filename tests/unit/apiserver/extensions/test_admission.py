@@ -14,7 +14,7 @@ from apiserver.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdm
 from tests.support.api import running
 from tests.support.rest import Rest
 from tests.support.webhook import Hooks, hooks, patched
-from tests.unit.apiserver.extensions.crontab import DEFINITIONS, condition
+from tests.unit.apiserver.extensions.crontab import DEFINITIONS, condition, gone
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 GROUP = "/apis/admissionregistration.k8s.io/v1"
@@ -237,3 +237,12 @@ async def test_a_webhook_converts_between_versions(rest: Rest, hook: Hooks) -> N
     await rest.call("POST", second, {**base, "apiVersion": "example.com/v2", "host": "g", "port": "9"}, code=201)
     listed = await rest.call("GET", second, code=200)
     assert [item["host"] for item in listed["items"]] == ["h", "g"]
+    # Objects that were stored before the storage version changed go with their definition, or when they are told to.
+    current = await rest.call("GET", f"{DEFINITIONS}/hosts.example.com", code=200)
+    for served in current["spec"]["versions"]:
+        served["storage"] = served["name"] == "v2"
+    await rest.call("PUT", f"{DEFINITIONS}/hosts.example.com", current, code=200)
+    await rest.call("DELETE", f"{second}?fieldSelector=metadata.name=a", code=200)
+    assert [item["metadata"]["name"] for item in (await rest.call("GET", second, code=200))["items"]] == ["b"]
+    await rest.call("DELETE", f"{DEFINITIONS}/hosts.example.com", code=200)
+    await gone(rest, "hosts.example.com")
