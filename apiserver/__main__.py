@@ -29,7 +29,7 @@ from apiserver.server import Faces, Server, serve
 from apiserver.store.compaction import compact_forever
 from apiserver.store.encrypted import EncryptedStore
 from apiserver.store.etcd import EtcdStore, EtcdTLS
-from component import tls
+from component import loops, tls
 from component.process import Process, main
 
 log = logging.getLogger(__name__)
@@ -185,4 +185,11 @@ def _own_address() -> str:
 
 
 if __name__ == "__main__":
-    main("apiserver", run, OPTIONS, health_port=10255, help="Serve the Kubernetes API, with its state in etcd.")
+    main(
+        "apiserver",
+        run,
+        OPTIONS,
+        health_port=10255,
+        help="Serve the Kubernetes API, with its state in etcd.",
+        new_loop=loops.serving,
+    )

@@ -10,17 +10,23 @@ import logging
 
 from api.types.core_v1 import Node
 from apiserver.registry import Registry
-from component.routes import Routes
 
 log = logging.getLogger(__name__)
 
 _INTERVAL = 1.0  # seconds between looks at the nodes
 
 
+def _sync(cluster_cidr: str, wanted: dict[str, str]) -> None:
+    """Netlink needs asyncio's own event loop (see component.loops), and a quarter of a second to import."""
+    from component.routes import Routes
+
+    asyncio.run(Routes(cluster_cidr).sync(wanted))
+
+
 class PodRoutes:
     def __init__(self, registry: Registry, cluster_cidr: str) -> None:
         self._registry = registry
-        self._routes = Routes(cluster_cidr)
+        self._cluster_cidr = cluster_cidr
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -29,7 +35,7 @@ class PodRoutes:
             wanted = self._wanted()
             if wanted != known:
                 try:
-                    await self._routes.sync(wanted)
+                    await asyncio.to_thread(_sync, self._cluster_cidr, wanted)
                     known = wanted
                 except Exception as error:  # netlink errors are no OSErrors
                     log.error("cannot write routes to pods, trying again: %s", error)

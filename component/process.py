@@ -45,6 +45,7 @@ class Process:
 
 
 Run = Callable[[Process], Awaitable[None]]
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 
 def main(
@@ -55,15 +56,19 @@ def main(
     health_port: int,
     args: Sequence[str] | None = None,
     help: str = "",
+    new_loop: NewLoop | None = None,
 ) -> NoReturn:
-    """The whole life of a process: parse `args` (default: the command line), `run`, exit."""
+    """The whole life of a process: parse `args` (default: the command line), `run`, exit.
+
+    `new_loop` makes the event loop; asyncio's own if not given.
+    """
 
     # gRPC's own chatter about each failed handshake; what matters of it comes as an exception
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
     def start(**values: Any) -> None:
         logs.setup(values["log_level"], values["log_format"])
-        sys.exit(execute(Process(name, values), run))
+        sys.exit(execute(Process(name, values), run, new_loop))
 
     command = click.Command(
         name,
@@ -76,12 +81,13 @@ def main(
     raise AssertionError("click's main always exits")
 
 
-def execute(process: Process, run: Run) -> int:
+def execute(process: Process, run: Run, new_loop: NewLoop | None = None) -> int:
     """Run to the end on a fresh event loop and answer the exit code."""
     # Objects of the cache live long: looking at all of them at every few hundred allocations costs more than it finds.
     gc.set_threshold(20_000, 20, 50)
     try:
-        asyncio.run(_supervise(process, run))
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(_supervise(process, run))
     except asyncio.CancelledError:
         log.info("%s: stopped", process.name)
         return 0

@@ -23,7 +23,7 @@ class RawConnection:
     async def take(cls, request: web.BaseRequest, headers: dict[str, str]) -> RawConnection:
         """Answer 101 and give the connection's bytes to nobody but us."""
         transport = request.transport
-        if not isinstance(transport, asyncio.Transport):
+        if transport is None or transport.is_closing():
             raise ConnectionResetError("the connection is gone")
         response = _Switched(headers)
         connection = cls(transport, response)
