@@ -121,7 +121,7 @@ async def available(api: Api, namespace: str, name: str) -> None:
 def optional(document: dict[str, Any]) -> bool:
     """Whether this is a Deployment that a cluster is of use without."""
     annotations = document["metadata"].get("annotations", {})
-    return document["kind"] == "Deployment" and annotations.get(WAIT) == "false"
+    return bool(document["kind"] == "Deployment" and annotations.get(WAIT) == "false")
 
 
 async def run(objects: Objects, *, api: Api, registry: str, timeout: float) -> None:

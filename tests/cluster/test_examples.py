@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cluster.harness import ROOT, Cluster, Space, until
+from tests.cluster.harness import ROOT, Cluster, Space, run, until
 from tests.cluster.workloads import condition, live
 
 EXAMPLES = ROOT / "examples"
@@ -62,6 +62,9 @@ def test_they_work(cluster: Cluster, space: Space) -> None:
         assert space.exec("hello", "getent", "hosts", "member-0.members")
         assert len(space.exec("hello", "nslookup", f"page-headless.{space.name}.svc.cluster.local").split("Name:")) == 4
         until(lambda: space.get("service", "page-balanced")["status"]["loadBalancer"]["ingress"], "an address")
+        ingress = until(lambda: space.get("ingress", "page")["status"]["loadBalancer"]["ingress"], "an address", 120)
+        page = ["curl", "-fs", "--resolve", f"page.example.org:80:{ingress[0]['ip']}", "http://page.example.org/"]
+        until(lambda: "version one" in run(page), "the ingress serves the page")
         until(lambda: space.get("pdb", "page")["status"]["disruptionsAllowed"] == 1, "one disruption")
         assert condition(space.get("hpa", "busy"), "AbleToScale")["status"] == "True"
         assert space.get("pod", "important")["spec"]["priority"] == 100000
