@@ -22,8 +22,10 @@ from api import errors
 from api import time as api_time
 from api.types.apiregistration_v1 import APIService, APIServiceCondition, APIServiceSpec
 from api.types.meta_v1 import ObjectMeta, Status
+from apiserver.aggregation.openapi import Documents
 from apiserver.aggregation.remote import FrontProxy, Remotes, identity, publish
 from apiserver.auth import User
+from apiserver.auth.source import RegistrySource
 from apiserver.outbound import CallFailed
 from apiserver.registry import SERVER, Registry
 from apiserver.rest.streams.relaying import headers_of, relay, relay_upgrade, wants_upgrade
@@ -45,12 +47,14 @@ class Aggregator:
         self._proxy = proxy
         self._remotes = Remotes(registry, proxy)
         self._discovered: dict[str, list[dict[str, Any]]] = {}
+        self.documents = Documents()
         self._wake = asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Until the end."""
         self._registry.on_change.append(self._wake.set)
+        RegistrySource(self._registry).subscribe(APIService, self._registered, self._wake.set)
         task = asyncio.create_task(self._work(), name="aggregation")
         try:
             yield
@@ -116,6 +120,10 @@ class Aggregator:
                 found[key] = self._discovered.get(service.metadata.name or "", [])
         return found
 
+    def _registered(self, old: APIService | None, new: APIService | None) -> None:
+        if old is None or new is None or old.spec != new.spec:
+            self._wake.set()
+
     # -- in the background ----------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
@@ -125,9 +133,11 @@ class Aggregator:
             try:
                 await publish(self._registry, self._proxy)
                 await self._register()
-                for service in self._registry.cached_list(APIService):
-                    if service.spec.service is not None:
-                        settled &= await self._check(service)
+                remote = [s for s in self._registry.cached_list(APIService) if s.spec.service is not None]
+                for service in remote:
+                    settled &= await self._check(service)
+                if self.documents.forget({service.metadata.name or "" for service in remote}):
+                    self._changed()
             except errors.StatusError as error:
                 log.info("aggregation: %s", error)
             except Exception:
@@ -195,13 +205,32 @@ class Aggregator:
             log.debug("aggregated service %s at %s: %s", name, where, text)
             return False
         resources = document.get("resources") if isinstance(document, dict) else None
-        if self._discovered.get(name) != (resources or []):
-            self._discovered[name] = resources or []
-            for changed in self._registry.on_change:
-                if changed != self._wake.set:
-                    changed()
+        changed = self._discovered.get(name) != (resources or [])
+        self._discovered[name] = resources or []
+        changed |= await self._documents_of(spec, name, session, base)
+        if changed:
+            self._changed()
         await self._note(name, True, "Passed", "all checks passed")
         return True
+
+    async def _documents_of(self, spec: APIServiceSpec, name: str, session: aiohttp.ClientSession, base: str) -> bool:
+        async def get(path: str) -> bytes | None:
+            headers = [*identity(SERVER), ("Accept", "application/json"), ("Accept-Encoding", "identity")]
+            async with session.get(URL(base + path, encoded=True), headers=headers, timeout=_QUESTION) as answer:
+                body = await answer.read()
+                return body if answer.status == 200 else None
+
+        try:
+            return await self.documents.refresh(name, spec.group or "", spec.version or "", get)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            log.info("the OpenAPI documents of %s: %s", name, error)
+            return False
+
+    def _changed(self) -> None:
+        """What other servers serve has changed: discovery and the OpenAPI documents are to be made anew."""
+        for changed in self._registry.on_change:
+            if changed != self._wake.set:
+                changed()
 
     async def _note(self, name: str, available: bool, reason: str, message: str) -> None:
         status = "True" if available else "False"

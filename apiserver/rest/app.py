@@ -59,7 +59,7 @@ class App:
         self._registry = registry
         self.aggregator = aggregator
         self.discovery = Discovery(registry, aggregator)
-        self.openapi = OpenAPI(self.discovery)
+        self.openapi = OpenAPI(self.discovery, aggregator.documents if aggregator is not None else None)
         registry.on_change += [self.discovery.changed, self.openapi.changed]
         self._kubelets = kubelets
         self._metrics = RequestMetrics()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from typing import Any
 
 from aiohttp import web
 
 from api import codec, errors
 from api.resources import Resource
+from apiserver.aggregation.openapi import Documents, hash_of
 from apiserver.rest import openapi_v2_protobuf
 from apiserver.rest.discovery import Discovery
 from apiserver.rest.health import VERSION
@@ -24,8 +24,9 @@ _JSON_TYPES = ("application/json", "*/*", "application/*", "application/openapi+
 class OpenAPI:
     """Serves the documents."""
 
-    def __init__(self, discovery: Discovery) -> None:
+    def __init__(self, discovery: Discovery, remote: Documents | None = None) -> None:
         self._discovery = discovery
+        self._remote = remote or Documents()
         self._documents: dict[str, bytes] = {}
         self._making = asyncio.Lock()
 
@@ -41,14 +42,17 @@ class OpenAPI:
         if path == "/openapi/v2":
             document = await self._document("v2.pb" if protobuf else "v2")
         elif path == "/openapi/v3":
-            document = codec.encode({"paths": {name: await self._link(name) for name in self._names()}})
+            links = {name: await self._link(name) for name in self._names()} | self._remote_links()
+            document = codec.encode({"paths": links})
         elif path.startswith("/openapi/v3/") and (name := path.removeprefix("/openapi/v3/")) in self._names():
             document = await self._document(name)
+        elif path.startswith("/openapi/v3/") and (found := self._remote_v3(path.removeprefix("/openapi/v3/"))):
+            document = found
         else:
             return None
         if accept and not protobuf and not any(clause.type in _JSON_TYPES for clause in clauses(accept)):
             raise errors.not_acceptable(("application/json",))
-        etag = f'"{_hash(document)}"'
+        etag = f'"{hash_of(document)}"'
         headers = {"ETag": etag, "Vary": "Accept"}
         if request.headers.get("If-None-Match") == etag:
             return web.Response(status=304, headers=headers)
@@ -64,13 +68,27 @@ class OpenAPI:
                 found[f"apis/{group}/{version}" if group else f"api/{version}"] = resources
         return found
 
+    def _remote_links(self) -> dict[str, dict[str, str]]:
+        """Where the documents of other servers are shown."""
+        own, links = self._names(), {}
+        for group, versions in self._discovery.groups().items():
+            for version in versions:
+                name = f"apis/{group}/{version}"
+                if name not in own and (document := self._remote.v3(group, version)):
+                    links[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={hash_of(document)}"}
+        return links
+
+    def _remote_v3(self, name: str) -> bytes:
+        parts = name.split("/")
+        return self._remote.v3(parts[1], parts[2]) if len(parts) == 3 and parts[0] == "apis" else b""
+
     async def _link(self, name: str) -> dict[str, str]:
         # The hash lets clients cache for ever; it has to change with the resources only.
         known = [
             (r.plural, r.kind, sorted(r.verbs), r.subresources, getattr(r.type, "openapi", None))
             for r in self._names()[name]
         ]
-        return {"serverRelativeURL": f"/openapi/v3/{name}?hash={_hash(codec.encode([VERSION.git_version, known]))}"}
+        return {"serverRelativeURL": f"/openapi/v3/{name}?hash={hash_of(codec.encode([VERSION.git_version, known]))}"}
 
     async def _document(self, name: str) -> bytes:
         async with self._making:
@@ -113,7 +131,7 @@ class OpenAPI:
         paths = Paths(schemas, v3=False)
         for resource in everything:
             paths.add(resource)
-        return {
+        made = {
             "swagger": "2.0",
             "info": {"title": "Kubernetes", "version": VERSION.git_version},
             "paths": paths.found,
@@ -121,7 +139,5 @@ class OpenAPI:
             "securityDefinitions": {"BearerToken": {"type": "apiKey", **_SECURITY["BearerToken"]}},
             "security": [{"BearerToken": []}],
         }
-
-
-def _hash(document: bytes) -> str:
-    return hashlib.sha512(document).hexdigest().upper()
+        self._remote.merge_v2(made)
+        return made
