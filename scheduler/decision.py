@@ -44,13 +44,16 @@ class Decider:
         self._plugins = plugins
         self._random = random.Random(seed)
 
-    def decide(self, pod: PodInfo) -> str | Unfit:
-        """The name of the best node, or why there is none."""
+    def decide(self, pod: PodInfo, nominated: str = "") -> str | Unfit:
+        """The name of the best node, or why there is none. `nominated` is taken without looking further if it fits."""
         table = self._table
         for plugin in self._plugins:
             refusal = plugin.refuses(pod)
             if refusal:
                 return Unfit(table.count, Counter(), frozenset([plugin]), np.zeros(table.size, bool), refusal)
+        row = table.rows.get(nominated)
+        if row is not None and self.fits(pod, row):
+            return nominated
         left = table.alive.copy()
         rejected: list[tuple[Plugin, list[tuple[Rejection, Mask]]]] = []
         for plugin in self._plugins:
@@ -79,7 +82,14 @@ class Decider:
 
     def fits(self, pod: PodInfo, row: int) -> bool:
         """Whether every filter lets `pod` onto one node as things are now; for preemption."""
-        return not any(r.nodes[row] for plugin in self._plugins for r in self._rejections(plugin, pod))
+        return not self.refusals(pod, row)
+
+    def refusals(self, pod: PodInfo, row: int) -> list[str]:
+        """What the first plugin that refuses one node has against it."""
+        for plugin in self._plugins:
+            if reasons := [r.reason for r in self._rejections(plugin, pod) if r.nodes[row]]:
+                return reasons
+        return []
 
     def _rejections(self, plugin: Plugin, pod: PodInfo) -> list[Rejection]:
         if not plugin.static:

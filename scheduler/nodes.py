@@ -92,8 +92,6 @@ class NodeTable:
         self.labels: dict[str, LabelColumn] = {}
         #: (key, value, effect) -> which nodes have that taint
         self.taints: dict[tuple[str, str, str], Mask] = {}
-        #: row -> its taints in the node's order; the first untolerated one is what messages name
-        self.taint_order: dict[int, tuple[tuple[str, str, str], ...]] = {}
         self.images: dict[str, ImageColumn] = {}
         self.static_generation = 0
         self.placed: dict[str, Placed] = {}  # by pod uid
@@ -137,14 +135,11 @@ class NodeTable:
         for key, value in {**(node.metadata.labels or {}), NAME_FIELD: name}.items():
             column_ = self.label(key)
             column_.codes[row] = column_.values.setdefault(value, len(column_.values) + 1)
-        order = []
         for taint in node.spec.taints or ():
             identity = (taint.key, taint.value or "", taint.effect)
-            order.append(identity)
             if identity not in self.taints:
                 self.taints[identity] = np.zeros(self.size, bool)
             self.taints[identity][row] = True
-        self.taint_order[row] = tuple(order)
         for image in node.status.images or ():
             for image_name in image.names or ():
                 entry = self.images.get(image_name)
@@ -285,7 +280,7 @@ class NodeTable:
         self.unschedulable[row] = False
         for column in self.labels.values():
             column.codes[row] = 0
-        for identity in self.taint_order.pop(row, ()):
+        for identity in [i for i, mask in self.taints.items() if mask[row]]:
             self.taints[identity][row] = False
             if not self.taints[identity].any():
                 del self.taints[identity]

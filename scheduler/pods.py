@@ -114,7 +114,7 @@ class PodReader:
         key = _encode(
             (
                 meta.namespace,
-                labels if spec.topology_spread_constraints or spec.affinity else None,
+                labels if spec.topology_spread_constraints else None,
                 [(c.resources, c.ports, c.image) for c in spec.containers],
                 [(c.resources, c.ports, c.image, c.restart_policy) for c in spec.init_containers or ()],
                 (spec.resources, spec.overhead, spec.host_network),
@@ -155,7 +155,7 @@ class PodReader:
         pods = affinity.pod_affinity if affinity else None
         anti = affinity.pod_anti_affinity if affinity else None
         required = nodes.required_during_scheduling_ignored_during_execution if nodes else None
-        term = functools.partial(self._term, namespace=namespace, labels=labels)
+        term = functools.partial(self._term, namespace=namespace)
         preferred = [
             (p.weight, term(p.pod_affinity_term))
             for p in (pods.preferred_during_scheduling_ignored_during_execution if pods else None) or ()
@@ -194,9 +194,7 @@ class PodReader:
                 Spread(
                     topology_key=c.topology_key,
                     max_skew=c.max_skew,
-                    term=Term(
-                        frozenset([namespace]), _with_keys(c.label_selector, c.match_label_keys or (), (), labels)
-                    ),
+                    term=Term(frozenset([namespace]), _with_keys(c.label_selector, c.match_label_keys or (), labels)),
                     required=c.when_unsatisfiable == "DoNotSchedule",
                     min_domains=c.min_domains or 1,
                     honor_affinity=c.node_affinity_policy != "Ignore",
@@ -208,7 +206,7 @@ class PodReader:
             containers=len(spec.containers) + len(spec.init_containers or ()),
         )
 
-    def _term(self, term: PodAffinityTerm, *, namespace: str, labels: dict[str, str]) -> Term:
+    def _term(self, term: PodAffinityTerm, *, namespace: str) -> Term:
         named = set(term.namespaces or ())
         namespaces: frozenset[str] | None
         if term.namespace_selector is not None:
@@ -216,18 +214,15 @@ class PodReader:
             namespaces = None if selector.empty else frozenset(named | self._namespaces_matching(selector))
         else:
             namespaces = frozenset(named or {namespace})
-        selector = _with_keys(term.label_selector, term.match_label_keys or (), term.mismatch_label_keys or (), labels)
-        return Term(namespaces, selector, term.topology_key)
+        # What matchLabelKeys and mismatchLabelKeys mean, the apiserver has put into the selector (KEP-3633).
+        return Term(namespaces, selector_from(term.label_selector), term.topology_key)
 
 
-def _with_keys(
-    selector: LabelSelector | None, match: Sequence[str], mismatch: Sequence[str], labels: Mapping[str, str]
-) -> Selector:
-    """The selector with the pod's own values of `matchLabelKeys` required and of `mismatchLabelKeys` excluded."""
-    if selector is None or not (match or mismatch):
+def _with_keys(selector: LabelSelector | None, match: Sequence[str], labels: Mapping[str, str]) -> Selector:
+    """The selector with the pod's own values of `matchLabelKeys` required."""
+    if selector is None or not match:
         return selector_from(selector)
-    extra = [LabelSelectorRequirement(key=k, operator="In", values=[labels[k]]) for k in match or () if k in labels]
-    extra += [LabelSelectorRequirement(key=k, operator="NotIn", values=[labels[k]]) for k in mismatch if k in labels]
+    extra = [LabelSelectorRequirement(key=k, operator="In", values=[labels[k]]) for k in match if k in labels]
     expressions = [*(selector.match_expressions or ()), *extra]
     return selector_from(LabelSelector(match_labels=selector.match_labels, match_expressions=expressions))
 

@@ -20,6 +20,9 @@ from scheduler.pods import PodInfo
 
 #: Upstream looks at 10% of the nodes, at least this many candidates.
 _MIN_CANDIDATES = 100
+_NOBODY = "No preemption victims found for incoming pod"
+#: The condition that victims get, and by which they are known while they end.
+DISRUPTION_TARGET, BY_SCHEDULER = "DisruptionTarget", "PreemptionByScheduler"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,25 @@ class Plan:
     violations: int  # victims that a disruption budget protects
 
 
+def ineligible(table: NodeTable, pod: PodInfo, unfit: Unfit, nominated: str) -> str:
+    """Why `pod` may not preempt now, in upstream's words, or "".
+
+    Who has made room on its `nominated` node already waits for that before it has more pods killed.
+    """
+    if pod.pod.spec.preemption_policy == "Never":
+        return "not eligible due to preemptionPolicy=Never."
+    row = table.rows.get(nominated)
+    if row is None or not unfit.preemptable[row]:
+        return ""
+    if any(p.priority < pod.priority and _is_making_room(p) for p in table.pods_on(row)):
+        return "not eligible due to a terminating pod on the nominated node."
+    return ""
+
+
 def plan(
     table: NodeTable, decider: Decider, pod: PodInfo, unfit: Unfit, budgets: Iterable[PodDisruptionBudget]
 ) -> Plan | str:
     """The best node to make room on, or upstream's message why preemption does not help."""
-    if pod.pod.spec.preemption_policy == "Never":
-        return "not eligible due to preemptionPolicy=Never."
     reasons: Counter[str] = Counter()
     hopeless = int(np.count_nonzero(table.alive & ~unfit.preemptable))
     if hopeless:
@@ -48,13 +64,13 @@ def plan(
     plans: list[Plan] = []
     for row in np.flatnonzero(unfit.preemptable):
         name = table.names[row]
-        found = None
-        if len(plans) < limit and name in lower:
-            found = _plan_node(table, decider, pod, int(row), lower[name], known_budgets)
-        if found is None:
-            reasons["No preemption victims found for incoming pod"] += 1
-        else:
+        if len(plans) >= limit:
+            break
+        found = _plan_node(table, decider, pod, int(row), lower.get(name, []), known_budgets)
+        if isinstance(found, Plan):
             plans.append(found)
+        else:
+            reasons.update(found)
     if not plans:
         return unfit_message(table.count, reasons)
     return min(plans, key=_cost)
@@ -67,14 +83,17 @@ def _plan_node(
     row: int,
     lower: list[PodInfo],
     budgets: list[PodDisruptionBudget],
-) -> Plan | None:
+) -> Plan | list[str]:
+    """Whom to remove from one node, or what would still be against it if all of `lower` were gone."""
+    if not lower:
+        return [_NOBODY]
     name = table.names[row]
     for victim in lower:
         table.remove_pod(victim.uid)
     spared: list[PodInfo] = []
     try:
-        if not decider.fits(pod, row):
-            return None
+        if still := decider.refusals(pod, row):
+            return still
         # Most important first get to stay if the pod still fits; those that a budget protects before all others.
         protected = _protected(lower, budgets)
         order = sorted(lower, key=lambda p: (p.uid not in protected, -p.priority, _started(p)))
@@ -86,7 +105,7 @@ def _plan_node(
             else:
                 table.remove_pod(candidate.uid)
                 victims.append(candidate)
-        return Plan(name, victims, sum(v.uid in protected for v in victims)) if victims else None
+        return Plan(name, victims, sum(v.uid in protected for v in victims)) if victims else [_NOBODY]
     finally:
         kept = {p.uid for p in spared}
         for victim in lower:
@@ -104,11 +123,19 @@ def _protected(pods: list[PodInfo], budgets: list[PodDisruptionBudget]) -> set[s
                 continue
             if pod.name in (budget.status.disrupted_pods or {}):
                 continue
-            if selector_from(budget.spec.selector).matches(pod.labels):
+            selector = selector_from(budget.spec.selector)
+            if not selector.empty and selector.matches(pod.labels):  # to the scheduler an empty one selects nothing
                 allowed[id(budget)] -= 1
                 if allowed[id(budget)] < 0:
                     protected.add(pod.uid)
     return protected
+
+
+def _is_making_room(pod: PodInfo) -> bool:
+    return pod.terminating and any(
+        (c.type, c.status, c.reason) == (DISRUPTION_TARGET, "True", BY_SCHEDULER)
+        for c in pod.pod.status.conditions or ()
+    )
 
 
 def _cost(plan: Plan) -> tuple[int, int, int, int, str]:

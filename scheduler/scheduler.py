@@ -14,7 +14,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -32,12 +32,13 @@ from scheduler.nodes import NodeTable
 from scheduler.plugins import default_plugins
 from scheduler.plugins.volume_binding import VolumeBinding
 from scheduler.pods import PodInfo, PodReader
-from scheduler.preemption import Plan, plan
+from scheduler.preemption import BY_SCHEDULER, DISRUPTION_TARGET, Plan, ineligible, plan
 from scheduler.queue import Queued, SchedulingQueue
 from scheduler.selectors import OwnerSelectors
 from scheduler.volumes import BindingFailed, Choice, Volumes
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 ATTEMPTS = Counter("scheduler_schedule_attempts_total", "Attempts to schedule a pod, by their result.", ["result"])
 DECISION_SECONDS = Histogram("scheduler_scheduling_algorithm_duration_seconds", "Seconds to choose a node.")
@@ -110,7 +111,7 @@ class Scheduler:
         info = queued.info
         started = time.perf_counter()
         try:
-            outcome = self._with_nominated(info, lambda: self._decider.decide(info))
+            outcome = self._with_nominated(info, lambda: self._decider.decide(info, self._nomination(info)))
         except Exception:
             # A mistake about one pod must not keep all others from being scheduled.
             log.exception("cannot schedule %s/%s", info.namespace, info.name)
@@ -125,7 +126,12 @@ class Scheduler:
             ATTEMPTS.labels("scheduled").inc()
             self._assume(queued, outcome)
 
-    def _with_nominated(self, info: PodInfo, decide: Callable[[], str | Unfit]) -> str | Unfit:
+    def _nomination(self, info: PodInfo) -> str:
+        """The node on which others have to go for this pod, or ""."""
+        known = self._nominated.get(info.uid)
+        return known[1] if known else ""
+
+    def _with_nominated(self, info: PodInfo, decide: Callable[[], T]) -> T:
         """Decide as if pods that preempted others, and are at least as important, already ran where they will."""
         others = [(p, n) for u, (p, n) in self._nominated.items() if u != info.uid and p.priority >= info.priority]
         for other, node in others:
@@ -153,23 +159,21 @@ class Scheduler:
         try:
             await self._volumes.bind(choices, node)
         except BindingFailed as error:
-            message = f'running PreBind plugin "{self._volume_binding.name}": {error}'
-            self._recorder.event(queued.info.pod, "Warning", "FailedScheduling", message)
-            self._not_bound(queued, node, message)
+            self._not_bound(queued, node, f'running PreBind plugin "{self._volume_binding.name}": {error}')
         else:
             self._write(Bind(queued.info.pod, node), lambda outcome: self._bound(queued, node, outcome))
 
     def _bound(self, queued: Queued, node: str, outcome: Any) -> None:
         info = queued.info
+        # It stays assumed until the informer shows it on its node: until then it shows a pod that waits.
         if not isinstance(outcome, errors.StatusError):
-            self._assumed.discard(info.uid)
             E2E_SECONDS.observe(time.monotonic() - queued.added)
             message = f"Successfully assigned {info.namespace}/{info.name} to {node}"
             self._recorder.event(info.pod, "Normal", "Scheduled", message)
         else:
-            self._not_bound(queued, node, outcome)
+            self._not_bound(queued, node, f'running Bind plugin "DefaultBinder": {outcome.message}')
 
-    def _not_bound(self, queued: Queued, node: str, why: object) -> None:
+    def _not_bound(self, queued: Queued, node: str, why: str) -> None:
         info = queued.info
         self._assumed.discard(info.uid)
         current = self._pods.get(info.namespace, info.name)
@@ -181,8 +185,12 @@ class Scheduler:
             return
         log.warning("cannot bind %s/%s to %s: %s", info.namespace, info.name, node, why)
         self.table.remove_pod(info.uid)
+        # Whoever did not fit because of it may fit now.
+        self.queue.move(ClusterEvent("Pod", "Delete", info.pod, None))
         queued.info = self._reader.read(current)
         if self._is_waiting(current):
+            self._recorder.event(current, "Warning", "FailedScheduling", why)
+            self._report(queued.info, "SchedulerError", why, None)
             self.queue.retry(queued)
 
     def _refuse(self, queued: Queued, unfit: Unfit) -> None:
@@ -190,17 +198,33 @@ class Scheduler:
         message = unfit.message()
         nominated = None
         if unfit.nodes:
-            preemption = plan(self.table, self._decider, info, unfit, self._budgets.list())
-            if isinstance(preemption, Plan):
-                nominated = preemption.node_name
-                self._preempt(info, preemption)
+            outcome: Plan | str = ineligible(self.table, info, unfit, self._nomination(info))
+            if not outcome:
+                budgets = self._budgets.list()
+                outcome = self._with_nominated(info, lambda: plan(self.table, self._decider, info, unfit, budgets))
+                # Where nobody can go for it, a node that it was promised before is of no use to it either.
+                nominated = outcome.node_name if isinstance(outcome, Plan) else ""
+            if isinstance(outcome, Plan):
+                self._preempt(info, outcome)
             else:
-                message += f" preemption: {preemption}"
+                # What comes before is what upstream's DynamicResources says about pods without claims.
+                message += f" no new claims to deallocate, preemption: {outcome}"
+        if nominated == "":
+            self._nominated.pop(info.uid, None)
         self._recorder.event(info.pod, "Warning", "FailedScheduling", message)
-        self._report_unschedulable(info, message, nominated)
+        self._report(info, "Unschedulable", message, nominated)
         self.queue.unschedulable(queued, unfit.refused_by)
 
     def _preempt(self, info: PodInfo, preemption: Plan) -> None:
+        for uid, (other, node) in list(self._nominated.items()):
+            if node == preemption.node_name and other.priority < info.priority:
+                # It would find its place taken; let it look for another.
+                del self._nominated[uid]
+                lose = {"status": {"nominatedNodeName": None}}
+                self._write(
+                    Patch(Pod, other.name, lose, other.namespace, "strategic", "status"),
+                    functools.partial(self._patched, other),
+                )
         self._nominated[info.uid] = (info, preemption.node_name)
         for victim in preemption.victims:
             if victim.terminating:
@@ -208,40 +232,56 @@ class Scheduler:
             message = f"Preempted by pod {info.uid} on node {preemption.node_name}"
             self._recorder.event(victim.pod, "Normal", "Preempted", message)
             condition = {
-                "type": "DisruptionTarget",
+                "type": DISRUPTION_TARGET,
                 "status": "True",
-                "reason": "PreemptionByScheduler",
+                "reason": BY_SCHEDULER,
                 "message": f"{self._name}: preempting to accommodate a higher priority pod",
                 "lastTransitionTime": api_time.now(),
             }
             patch = {"status": {"conditions": [condition]}}
-            self._write(Patch(Pod, victim.name, patch, victim.namespace, "strategic", "status"), lambda _: None)
-            self._write(Delete(Pod, victim.name, victim.namespace, uid=victim.pod.metadata.uid), lambda _: None)
+            # One after the other, since a batch has no order: a pod that ends at once must say why it did.
+            self._write(
+                Patch(Pod, victim.name, patch, victim.namespace, "strategic", "status"),
+                functools.partial(self._delete_victim, victim),
+            )
 
-    def _report_unschedulable(self, info: PodInfo, message: str, nominated: str | None) -> None:
+    def _delete_victim(self, victim: PodInfo, marked: Any) -> None:
+        if isinstance(marked, errors.StatusError) and not errors.is_not_found(marked):
+            log.warning("cannot mark %s/%s as preempted: %s", victim.namespace, victim.name, marked)
+            return  # its preemptor is tried again, and with it this
+        delete = Delete(Pod, victim.name, victim.namespace, uid=victim.pod.metadata.uid)
+        self._write(delete, functools.partial(self._victim_deleted, victim))
+
+    def _victim_deleted(self, victim: PodInfo, outcome: Any) -> None:
+        if isinstance(outcome, errors.StatusError) and not errors.is_not_found(outcome):
+            log.warning("cannot preempt %s/%s: %s", victim.namespace, victim.name, outcome)
+
+    def _report(self, info: PodInfo, reason: str, message: str, nominated: str | None) -> None:
+        """Say in the pod's status why it waits, and for which node: None leaves that as it is, "" takes it away."""
         conditions = info.pod.status.conditions or []
         known = next((c for c in conditions if c.type == "PodScheduled"), None)
-        same = known is not None and (known.status, known.reason, known.message) == ("False", "Unschedulable", message)
-        if same and (nominated or "") == (info.pod.status.nominated_node_name or ""):
+        same = known is not None and (known.status, known.reason, known.message) == ("False", reason, message)
+        promised = info.pod.status.nominated_node_name or ""
+        if same and nominated in (None, promised):
             return
         changed = known is None or known.status != "False"
         condition = {
             "type": "PodScheduled",
             "status": "False",
-            "reason": "Unschedulable",
+            "reason": reason,
             "message": message,
             "observedGeneration": info.pod.metadata.generation,
             "lastTransitionTime": api_time.now() if changed or known is None else known.last_transition_time,
         }
         status: dict[str, Any] = {"conditions": [condition]}
-        if nominated:
-            status["nominatedNodeName"] = nominated
+        if nominated is not None and nominated != promised:
+            status["nominatedNodeName"] = nominated or None
         patch = Patch(Pod, info.name, {"status": status}, info.namespace, "strategic", "status")
-        self._write(patch, lambda outcome: self._patched(info, outcome))
+        self._write(patch, functools.partial(self._patched, info))
 
     def _patched(self, info: PodInfo, outcome: Any) -> None:
         if isinstance(outcome, errors.StatusError) and not errors.is_not_found(outcome):
-            log.warning("cannot report that %s/%s is unschedulable: %s", info.namespace, info.name, outcome)
+            log.warning("cannot write the status of %s/%s: %s", info.namespace, info.name, outcome)
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -277,11 +317,14 @@ class Scheduler:
         info = self._reader.read(pod)
         if pod.spec.node_name:
             self.queue.remove(info.uid)
+            self._assumed.discard(info.uid)
+            self._nominated.pop(info.uid, None)
             self.table.place(info, pod.spec.node_name)
             self.queue.move(ClusterEvent("Pod", "Add", None, pod))
         elif self._is_waiting(pod) and info.uid not in self._assumed:
-            if pod.status.nominated_node_name and info.uid not in self._nominated:
-                self._nominated[info.uid] = (info, pod.status.nominated_node_name)
+            # What we have decided since is newer than what the informer shows.
+            if promised := self._nomination(info) or pod.status.nominated_node_name:
+                self._nominated[info.uid] = (info, promised)
             self.queue.add(info)
         elif info.uid not in self._assumed:
             self.queue.remove(info.uid)
@@ -298,6 +341,8 @@ class Scheduler:
             self.table.place(self._reader.read(new), new.spec.node_name)
             self.queue.move(ClusterEvent("Pod", "Update", old, new))
         else:
+            if old.status.nominated_node_name and not new.status.nominated_node_name:
+                self._nominated.pop(new.metadata.uid or "", None)
             self._pod_added(new)
 
     def _pod_deleted(self, pod: Pod) -> None:
@@ -305,9 +350,10 @@ class Scheduler:
         uid = pod.metadata.uid or f"{pod.metadata.namespace}/{pod.metadata.name}"
         self.queue.remove(uid)
         self._assumed.discard(uid)
-        nominated = self._nominated.pop(uid, None)
+        held = uid in self.table.placed or uid in self._nominated  # room on a node, if only assumed
+        self._nominated.pop(uid, None)
         self.table.remove_pod(uid)
-        if pod.spec.node_name or nominated:
+        if pod.spec.node_name or held:
             self.queue.move(ClusterEvent("Pod", "Delete", pod, None))
 
     def _node_added(self, node: Node) -> None:

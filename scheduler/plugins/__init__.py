@@ -17,6 +17,7 @@ from scheduler.plugins.pod_topology_spread import DefaultSelector, PodTopologySp
 from scheduler.plugins.taint_toleration import TaintToleration
 from scheduler.plugins.volume_binding import VolumeBinding
 from scheduler.plugins.volume_restrictions import VolumeRestrictions
+from scheduler.plugins.volume_zone import VolumeZone
 from scheduler.volumes import Volumes
 
 
@@ -29,6 +30,7 @@ def default_plugins(default_selector: DefaultSelector, volumes: Volumes) -> list
         NodeResourcesFit(),
         VolumeRestrictions(volumes),
         VolumeBinding(volumes),
+        VolumeZone(volumes),
         PodTopologySpread(default_selector),
         InterPodAffinity(),
         NodeResourcesBalancedAllocation(),

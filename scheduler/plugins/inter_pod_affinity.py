@@ -26,6 +26,7 @@ class InterPodAffinity(Plugin):
 
     def filter(self, table: NodeTable, pod: PodInfo) -> list[Rejection]:
         rejections = []
+        far = np.zeros(table.size, bool)  # a node is refused for the first of the three reasons alone
         if pod.shape.affinity:
             far = ~self._near(table, pod)
             if far.any():
@@ -34,12 +35,14 @@ class InterPodAffinity(Plugin):
         for term in pod.shape.anti_affinity:
             counts = table.matcher((term,), include_terminating=True).counts
             refused |= _domain_sums(table, term.topology_key, counts) > 0
+        refused &= ~far
         if refused.any():
             rejections.append(Rejection(_ANTI, refused))
         existing = np.zeros(table.size, bool)
         for term, (_, counts) in table.held_terms.get(ANTI_REQUIRED, {}).items():
             if term.matches(pod.namespace, pod.labels):
                 existing |= _domain_sums(table, term.topology_key, counts) > 0
+        existing &= ~(far | refused)
         if existing.any():
             rejections.append(Rejection(_EXISTING, existing))
         return rejections

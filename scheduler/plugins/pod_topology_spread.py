@@ -48,17 +48,19 @@ class PodTopologySpread(Plugin):
     def filter(self, table: NodeTable, pod: PodInfo) -> list[Rejection]:
         required = [c for c in pod.shape.spreads if c.required]
         rejections = []
+        left = table.alive.copy()  # a node is refused for the first constraint that it breaks
         for constraint in required:
             counted = _count(table, pod, constraint, required)
-            missing = (counted.codes == 0) & table.alive
+            missing = (counted.codes == 0) & left
             if missing.any():
                 rejections.append(Rejection(f"{_REASON} (missing required label)", missing, resolvable=False))
             values = counted.per_value[counted.present]
             least = int(values.min()) if len(values) >= constraint.min_domains and len(values) else 0
             skew = counted.per_value[counted.codes] + counted.self_match - least
-            uneven = (skew > constraint.max_skew) & ~missing
+            uneven = (skew > constraint.max_skew) & left & ~missing
             if uneven.any():
                 rejections.append(Rejection(_REASON, uneven))
+            left &= ~(missing | uneven)
         return rejections
 
     def score(self, table: NodeTable, pod: PodInfo, rows: Rows) -> Ints | None:
@@ -68,12 +70,15 @@ class PodTopologySpread(Plugin):
             return None
         raw = np.zeros(len(rows), np.float64)
         ignored = np.zeros(len(rows), bool)
+        for constraint in own:
+            ignored |= table.label(constraint.topology_key).codes[rows] == 0
         for constraint in constraints:
             counted = _count(table, pod, constraint, own)
             codes = counted.codes[rows]
-            if own:
-                ignored |= codes == 0
-            domains = len(rows) if constraint.topology_key == _HOSTNAME else len(np.unique(codes[codes > 0]))
+            if constraint.topology_key == _HOSTNAME:
+                domains = len(rows) - int(np.count_nonzero(ignored))
+            else:
+                domains = len(np.unique(codes[(codes > 0) & ~ignored]))
             weight = math.log(domains + 2)  # fewer domains weigh less, or zones would outweigh hosts
             raw += np.where(codes > 0, counted.per_value[codes] * weight + (constraint.max_skew - 1), 0)
         rounded = np.rint(raw).astype(np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 
 from api.types.core_v1 import Toleration
 from scheduler.framework import ClusterEvent, Plugin, Rejection, Rows, normalized
-from scheduler.nodes import Ints, Mask, NodeTable
+from scheduler.nodes import Ints, NodeTable
 from scheduler.pods import PodInfo
 
 Taint = tuple[str, str, str]  # key, value, effect
@@ -32,23 +32,15 @@ class TaintToleration(Plugin):
     static = True
 
     def filter(self, table: NodeTable, pod: PodInfo) -> list[Rejection]:
-        refused = {
-            taint
-            for taint in table.taints
+        refused = [
+            mask
+            for taint, mask in table.taints.items()
             if taint[2] in ("NoSchedule", "NoExecute") and not tolerated(taint, pod.shape.tolerations)
-        }
+        ]
         if not refused:
             return []
-        # A node is refused for the first of its taints that is not tolerated: that is the one the message names.
-        by_taint: dict[Taint, Mask] = {}
-        for row, taints in table.taint_order.items():
-            first = next((t for t in taints if t in refused), None)
-            if first is not None:
-                by_taint.setdefault(first, np.zeros(table.size, bool))[row] = True
-        return [
-            Rejection(f"node(s) had untolerated taint {{{key}: {value}}}", mask, resolvable=False)
-            for (key, value, _), mask in by_taint.items()
-        ]
+        # Which taints stays unsaid, as upstream has it since 1.35: who makes pods need not know what nodes are for.
+        return [Rejection("node(s) had untolerated taint(s)", np.logical_or.reduce(refused), resolvable=False)]
 
     def score(self, table: NodeTable, pod: PodInfo, rows: Rows) -> Ints | None:
         shunned = [

@@ -18,8 +18,7 @@ def test_no_nodes() -> None:
 def test_reasons_are_counted_per_node_and_sorted() -> None:
     cluster = Cluster(node("a", taints=[TAINT]), node("b", cpu="1"), node("c", cpu="1", memory="1Gi"))
     assert cluster.why(pod("p", cpu="2", memory="2Gi")) == (
-        "0/3 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint {dedicated: db}, "
-        "2 Insufficient cpu."
+        "0/3 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint(s), 2 Insufficient cpu."
     )
 
 
@@ -87,7 +86,7 @@ def test_tolerations_that_match(toleration: dict[str, str]) -> None:
 )
 def test_tolerations_that_do_not(toleration: dict[str, str]) -> None:
     why = Cluster(node("a", taints=[TAINT])).why(pod("p", tolerations=[toleration]))
-    assert why == "0/1 nodes are available: 1 node(s) had untolerated taint {dedicated: db}."
+    assert why == "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
 
 
 def affinity(*expressions: dict[str, Any], fields: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -231,7 +230,7 @@ def test_nodes_that_change_and_go() -> None:
     cluster.table.set_node(node("a", taints=[TAINT]))
     assert cluster.decide(pod("p")) == "b"
     cluster.table.remove_node("b")
-    assert cluster.why(pod("p")) == "0/1 nodes are available: 1 node(s) had untolerated taint {dedicated: db}."
+    assert cluster.why(pod("p")) == "0/1 nodes are available: 1 node(s) had untolerated taint(s)."
     cluster.table.set_node(node("a"))
     assert cluster.decide(pod("p")) == "a"
 
@@ -252,6 +251,42 @@ def test_many_nodes_grow_the_table_without_losing_anything() -> None:
         cluster.table.set_node(node(f"n{i}", labels={"zone": "y"}))
     assert cluster.decide(pod("p", labels={"app": "web"})) != "first"
     assert cluster.why(pod("p", affinity=near("podAffinity"))) == (
-        "0/101 nodes are available: 1 node(s) had untolerated taint {dedicated: db}, "
-        "100 node(s) didn't match pod affinity rules."
+        "0/101 nodes are available: 1 node(s) had untolerated taint(s), 100 node(s) didn't match pod affinity rules."
+    )
+
+
+def test_a_node_is_counted_for_the_first_reason_of_a_plugin() -> None:
+    cluster = Cluster(node("a", labels={"zone": "x"}))
+    cluster.place(pod("there", labels={"app": "web"}), "a")
+    near = {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {"labelSelector": {"matchLabels": {"app": "db"}}, "topologyKey": "zone"}
+        ]
+    }
+    far = {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "zone"}
+        ]
+    }
+    affine = pod("p", affinity={"podAffinity": near, "podAntiAffinity": far})
+    assert cluster.why(affine) == "0/1 nodes are available: 1 node(s) didn't match pod affinity rules."
+    constraint = {
+        "maxSkew": 1,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "web"}},
+    }
+    cluster.table.set_node(node("b", labels={"zone": "y"}))
+    cluster.place(pod("again", labels={"app": "web"}), "a")
+    spread = pod(
+        "q",
+        labels={"app": "web"},
+        nodeSelector={"zone": "x"},
+        topologySpreadConstraints=[
+            {**constraint, "topologyKey": "zone", "nodeAffinityPolicy": "Ignore"},
+            {**constraint, "topologyKey": "kubernetes.io/hostname", "nodeAffinityPolicy": "Ignore"},
+        ],
+    )
+    assert cluster.why(spread) == (
+        "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
+        "1 node(s) didn't match pod topology spread constraints."
     )

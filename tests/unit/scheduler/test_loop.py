@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from api.codec import deepcopy
-from api.errors import service_unavailable
+from api.errors import bad_request, service_unavailable
 from api.types.core_v1 import Event, Node, Pod
 from client.events import EventRecorder
 from client.fake import Action, FakeApi
@@ -67,7 +67,7 @@ async def test_what_fits_nowhere_says_why_and_is_bound_when_a_node_comes(api: Fa
     [condition] = stored(api, "web").status.conditions or []
     expected = (
         "0/1 nodes are available: 1 Insufficient cpu. "
-        "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        "no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
     )
     assert (condition.type, condition.status, condition.reason) == ("PodScheduled", "False", "Unschedulable")
     assert condition.message == expected
@@ -156,3 +156,98 @@ async def test_many_pods_never_overcommit(api: FakeApi, scheduler: Scheduler) ->
     await until(lambda: len(scheduler.queue) == 10)
     nodes = [p.spec.node_name for p in api.objects(Pod) if p.spec.node_name]
     assert {nodes.count(f"n{i}") for i in range(4)} == {5}
+
+
+async def test_a_promised_node_is_taken_without_looking_further(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("a", cpu="1"))
+    api.add(node("b", cpu="16"))
+    promised = pod("web", cpu="1")
+    promised.status.nominated_node_name = "a"
+    await api.create(promised)
+    await until(lambda: stored(api, "web").spec.node_name)
+    assert stored(api, "web").spec.node_name == "a"
+
+
+async def test_a_promise_ends_when_somebody_else_has_bound_the_pod(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("a", cpu="2"))
+    big = pod("big", cpu="8", priority=10)
+    big.status.nominated_node_name = "a"
+    await api.create(big)
+    await until(lambda: stored(api, "big").status.conditions)
+    taken = deepcopy(stored(api, "big"))
+    taken.spec.node_name, taken.status.nominated_node_name = "a", "a"
+    await api.update(taken)
+    await until(lambda: int(scheduler.table.requested[0].sum()) == 8000)
+    await api.create(pod("later", cpu="1", priority=1))
+    await until(lambda: stored(api, "later").status.conditions)
+    # The pod that was promised the node is counted there for good, not only while others are decided.
+    assert int(scheduler.table.requested[0].sum()) == 8000
+    assert not stored(api, "later").spec.node_name
+
+
+async def test_a_promise_that_nobody_can_keep_is_taken_back(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("a", cpu="1"))
+    hopeful = pod("web", cpu="2", priority=10)
+    hopeful.status.nominated_node_name = "a"
+    await api.create(hopeful)
+    await until(lambda: stored(api, "web").status.conditions)
+    assert not stored(api, "web").status.nominated_node_name
+
+
+async def test_victims_say_why_they_end_before_they_do(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("a", cpu="1"))
+    await api.create(pod("low", cpu="1", priority=1))
+    await until(lambda: stored(api, "low").spec.node_name)
+    seen: list[str] = []
+    api.on("patch", "pods", lambda action: seen.append(f"patch {action.name}"))
+    api.on("delete", "pods", lambda action: seen.append(f"delete {action.name}"))
+    await api.create(pod("high", cpu="1", priority=100))
+    await until(lambda: "delete low" in seen)
+    assert seen.index("patch low") < seen.index("delete low")
+
+
+async def test_a_lesser_pod_loses_the_node_it_was_promised(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("a", cpu="1"))
+    await api.create(pod("low", cpu="1", priority=1))
+    await until(lambda: stored(api, "low").spec.node_name)
+
+    def never(action: Action) -> None:
+        raise service_unavailable("the kubelet takes its time")
+
+    api.on("delete", "pods", never)
+    await api.create(pod("middle", cpu="1", priority=10))
+    await until(lambda: stored(api, "middle").status.nominated_node_name == "a")
+    await api.create(pod("high", cpu="1", priority=100))
+    await until(lambda: stored(api, "high").status.nominated_node_name == "a")
+    await until(lambda: not stored(api, "middle").status.nominated_node_name)
+
+
+async def test_a_bound_pod_is_not_scheduled_again_before_the_informer_shows_it(
+    api: FakeApi, scheduler: Scheduler
+) -> None:
+    api.add(node("a"))
+    await api.create(pod("web"))
+    await until(lambda: stored(api, "web").spec.node_name == "a")
+    await until(lambda: messages(api))
+    late = deepcopy(stored(api, "web"))
+    late.spec.node_name = None
+    scheduler._assumed.add(late.metadata.uid or "")
+    scheduler._pod_added(late)
+    assert len(scheduler.queue) == 0
+
+
+async def test_what_the_apiserver_has_against_a_binding_is_said(api: FakeApi, scheduler: Scheduler) -> None:
+    refused = [False]
+
+    def refuse(action: Action) -> None:
+        if action.subresource == "binding" and not refused[0]:
+            refused[0] = True
+            raise bad_request("not today")
+
+    api.on("create", "pods", refuse)
+    api.add(node("a"))
+    await api.create(pod("web"))
+    await until(lambda: any("FailedScheduling" in m for m in messages(api)))
+    [why] = [m for m in messages(api) if "FailedScheduling" in m]
+    assert why == 'Warning FailedScheduling: running Bind plugin "DefaultBinder": not today'
+    await until(lambda: stored(api, "web").spec.node_name == "a")

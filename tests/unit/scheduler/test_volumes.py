@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api.codec import from_dict
-from api.types.core_v1 import Event, PersistentVolume, PersistentVolumeClaim, Pod
+from api.types.core_v1 import Event, Node, PersistentVolume, PersistentVolumeClaim, Pod
 from api.types.storage_v1 import StorageClass
 from api.volumes import BIND_COMPLETED, SELECTED_NODE
 from client.events import EventRecorder
@@ -114,7 +114,9 @@ async def test_what_no_node_can_help(
         api.add(obj)
     await api.create(using("web", name))
     await until(lambda: messages(api))
-    helpless = "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+    helpless = (
+        "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+    )
     assert messages(api) == [f"Warning FailedScheduling: 0/3 nodes are available: {why}. {helpless}"]
 
 
@@ -220,3 +222,27 @@ async def test_a_claim_for_one_pod_serves_one_pod(api: FakeApi, scheduler: Sched
     await until(lambda: any(f"3 {why}" in m for m in messages(api)))
     await api.delete(Pod, "one", namespace="default", grace_period_seconds=0)
     await until(lambda: stored(api, "two").spec.node_name == "b")
+
+
+async def test_volumes_that_name_a_zone_by_labels_keep_their_pods_in_it(api: FakeApi, scheduler: Scheduler) -> None:
+    zone = "topology.kubernetes.io/zone"
+    for name, where in (("x", "east"), ("y", "west")):
+        api.add(node(name, labels={zone: where}))
+    for name in ("a", "b", "c"):  # without a zone they would be let pass
+        await api.patch(Node, name, {"metadata": {"labels": {zone: "north"}}})
+    disk = volume("disk", "x")
+    disk.spec.node_affinity = None
+    disk.metadata.labels = {"failure-domain.beta.kubernetes.io/zone": "west__south"}
+    api.add(disk)
+    api.add(claim("data", "static", volume="disk"))
+    await api.create(using("web", "data"))
+    await until(lambda: stored(api, "web").spec.node_name == "y")
+    gone = volume("gone", "x")
+    gone.spec.node_affinity = None
+    gone.metadata.labels = {zone: "moon"}
+    api.add(gone)
+    api.add(claim("lost", "static", volume="gone"))
+    await api.create(using("never", "lost"))
+    await until(lambda: any("volume zone" in m for m in messages(api)))
+    [said] = [m for m in messages(api) if "volume zone" in m]
+    assert "0/5 nodes are available: 5 node(s) had no available volume zone. " in said
