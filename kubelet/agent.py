@@ -22,6 +22,7 @@ from kubelet import podutil
 from kubelet.config import Config
 from kubelet.containers import ContainerFactory
 from kubelet.cri import Runtime, RuntimeFailure
+from kubelet.csi_node import NOT_INITIALIZED, CSINodeInfo
 from kubelet.environment import Environment
 from kubelet.eviction import Eviction
 from kubelet.images import Images
@@ -63,9 +64,10 @@ class Kubelet:
         self._api = api
         self._runtime = runtime
         self.recorder = EventRecorder(api, "kubelet", config.node_name)
-        self.state = NodeState()
+        self.state = NodeState(storage_problem=NOT_INITIALIZED)
         self.node = NodeAgent(config, api, runtime, self.recorder, self.state)
         self._lease = NodeLease(api, config.node_name, lambda: self.node.node)
+        self._csi_node = CSINodeInfo(api, lambda: self.node.node)
         self._factory = Factory(api)
         self._services_informer = self._factory.informer(Service)
         self._pods_informer = self._factory.informer(Pod, fields=f"spec.nodeName={config.node_name}")
@@ -189,6 +191,11 @@ class Kubelet:
             for worker in self.pods.workers():
                 worker.network_ready()
 
+    async def _storage(self) -> None:
+        await self._csi_node.ensure()
+        self.state.storage_problem = ""
+        self.node.touch()
+
     async def _run_static_pods(self) -> None:
         # Few nodes have static pods; the others need no YAML parser in memory.
         from kubelet.static_pods import StaticPods
@@ -219,6 +226,7 @@ class Kubelet:
             await self.node.register()
             group.create_task(self._lease.run())
             group.create_task(self.node.run())
+            group.create_task(self._storage())
             await self._services_informer.synced()
             await self._node_informer.synced()
             group.create_task(self.pods.run())

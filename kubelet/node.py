@@ -45,6 +45,7 @@ class NodeState:
 
     pressures: set[str] = field(default_factory=set)  # condition types that hold
     shutting_down: bool = False
+    storage_problem: str = ""
 
 
 class NodeAgent:
@@ -154,6 +155,8 @@ class NodeAgent:
         if self.node is not None and _version(node) < _version(self.node):
             return  # our own write has answered before the watch brought what was there before
         self.node = node
+        if any(c.type in OWN and c.status == "Unknown" for c in node.status.conditions or ()):
+            self.touch()  # the node controller has heard nothing for a while
         if bool(node.spec.unschedulable) is not self._unschedulable:
             self._unschedulable = not self._unschedulable
             self._tell_event("NodeNotSchedulable" if self._unschedulable else "NodeSchedulable")
@@ -251,6 +254,8 @@ class NodeAgent:
         problems = [runtime_problem] if runtime_problem else []
         if not runtime_problem and (network := await self._runtime.network_ready()):
             problems.append(network_problem(network))
+        if self._state.storage_problem:
+            problems.append(self._state.storage_problem)
         if self._state.shutting_down:
             problems.append("node is shutting down")
         return [*made, ready(problems, known)]

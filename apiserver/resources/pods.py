@@ -77,6 +77,7 @@ class PodStrategy(BuiltIn):
                 )
             ]
         _merge_match_label_keys(obj)
+        _drop_disabled_fields(obj.spec)
 
     def prepare_update(self, ctx: Context, new: core_v1.Pod, old: core_v1.Pod) -> None:
         new.status = old.status
@@ -198,3 +199,11 @@ def strategies() -> list[Strategy]:
             generation_of=("template",),
         ),
     ]
+
+
+def _drop_disabled_fields(spec: core_v1.PodSpec) -> None:
+    """What stands behind feature gates that are off by default, as the beta APIs that it needs are: upstream's
+    ClusterTrustBundleProjection and PodCertificateRequest. The source stays, and projects nothing."""
+    for volume in spec.volumes or ():
+        for source in (volume.projected.sources if volume.projected else None) or ():
+            source.cluster_trust_bundle = source.pod_certificate = None

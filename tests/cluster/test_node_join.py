@@ -1,4 +1,4 @@
-"""A machine with Docker becomes a node with a bootstrap token and the hash of the cluster's CA alone, and leaves again."""
+"""A machine with Docker becomes a node with a bootstrap token and the hash of the cluster's CA, and leaves again."""
 
 from __future__ import annotations
 

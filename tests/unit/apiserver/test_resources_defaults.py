@@ -393,3 +393,24 @@ def test_every_kind_survives_defaulting_twice(resource: Any) -> None:
     assert codec.encode(obj) == once
     cells = strategy.cells(obj)
     assert len(cells) == len(strategy.columns)
+
+
+def test_projections_behind_gates_that_are_off_are_dropped() -> None:
+    pod = created(
+        """
+        apiVersion: v1
+        kind: Pod
+        metadata: {name: p, namespace: default}
+        spec:
+          containers: [{name: c, image: x}]
+          volumes:
+          - name: v
+            projected:
+              sources:
+              - clusterTrustBundle: {name: b, path: ca.pem}
+              - podCertificate: {signerName: a.example/b, keyType: ED25519, credentialBundlePath: c.pem}
+              - configMap: {name: m}
+        """
+    )
+    sources = shown(pod)["spec"]["volumes"][0]["projected"]["sources"]
+    assert sources == [{}, {}, {"configMap": {"name": "m"}}]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from api import codec
-from api.types.core_v1 import Node
+from api import codec, errors
+from api.types.core_v1 import Event, Node
+from api.types.storage_v1 import CSINode
+from kubelet.csi_node import MIGRATED
 from tests.unit.kubelet.harness import NODE, Harness, running
 
 
@@ -26,6 +28,11 @@ def node(harness: Harness) -> Node:
 
 def condition(harness: Harness, kind: str = "Ready") -> str:
     return next((c.status for c in node(harness).status.conditions or () if c.type == kind), "")
+
+
+def told(harness: Harness, reason: str) -> int:
+    """How often; equal events are one that counts."""
+    return sum(e.count or 0 for e in harness.api.objects(Event) if e.reason == reason)
 
 
 async def cordon(harness: Harness, wanted: bool) -> None:
@@ -58,20 +65,45 @@ async def test_a_kubelet_that_starts_anew_tells_of_a_cordon_that_it_finds(harnes
 
 
 async def test_a_node_that_was_given_up_is_ready_again_and_says_so(harness: Harness) -> None:
-    await harness.until(lambda: condition(harness) == "True")
-    before = len(harness.events("NodeReady"))
+    await harness.until(lambda: told(harness, "NodeReady") == 1)
     await lost(harness)
-    harness.kubelet.node.touch()
     await harness.until(lambda: condition(harness) == "True")
-    await harness.until(lambda: len(harness.events("NodeReady")) == before + 1)
+    await harness.until(lambda: told(harness, "NodeReady") == 2)
 
 
 async def test_a_kubelet_that_starts_anew_tells_that_its_node_is_ready_again(harness: Harness) -> None:
-    await harness.until(lambda: condition(harness) == "True")
+    await harness.until(lambda: told(harness, "NodeReady") == 1)
     await harness.stop()
-    before = len(harness.events("NodeReady"))
     await lost(harness)
     await harness.restart()
     await harness.until(lambda: condition(harness) == "True")
-    await harness.until(lambda: len(harness.events("NodeReady")) > before)
+    await harness.until(lambda: told(harness, "NodeReady") == 2)
     assert condition(harness, "MemoryPressure") == "False"
+
+
+async def test_a_node_has_a_csi_node_of_its_own_before_it_is_ready(harness: Harness) -> None:
+    await harness.until(lambda: condition(harness) == "True")
+    made = harness.api.one(CSINode, NODE)
+    assert made is not None and made.spec.drivers == []
+    [owner] = made.metadata.owner_references or []
+    assert (owner.kind, owner.name, owner.uid) == ("Node", NODE, node(harness).metadata.uid)
+    assert "kubernetes.io/gce-pd" in (made.metadata.annotations or {})[MIGRATED]
+
+
+async def test_a_node_without_a_csi_node_is_not_ready(harness: Harness) -> None:
+    await harness.until(lambda: condition(harness) == "True")
+    await harness.stop()
+    await harness.api.delete(CSINode, NODE)
+    away = True
+
+    def refuse(_: object) -> None:
+        if away:
+            raise errors.service_unavailable("away")
+
+    harness.api.on("create", "csinodes", refuse)
+    await harness.restart()
+    await harness.until(lambda: condition(harness) == "False")
+    ready = next(c for c in node(harness).status.conditions or () if c.type == "Ready")
+    assert ready.message == "CSINode is not yet initialized"
+    away = False
+    await harness.until(lambda: condition(harness) == "True")
