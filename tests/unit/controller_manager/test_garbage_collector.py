@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.types.apiextensions_v1 import CustomResourceDefinition
+from api.types.apiextensions_v1 import (
+    CustomResourceDefinition,
+    CustomResourceDefinitionCondition,
+    CustomResourceDefinitionVersion,
+)
 from api.types.apps_v1 import Deployment, ReplicaSet
 from api.types.coordination_v1 import Lease
 from api.types.core_v1 import ConfigMap, Node, Pod
@@ -144,14 +148,18 @@ async def test_a_namespaced_owner_of_a_cluster_scoped_object_is_an_error_and_del
         assert event.endswith('does not exist in namespace ""')
 
 
-async def test_custom_resources_are_collected_as_well() -> None:
+def widgets() -> Any:
+    """An established definition."""
     crd: Any = CustomResourceDefinition(metadata=ObjectMeta(name="widgets.example.com"))
     crd.spec.group, crd.spec.scope = "example.com", "Namespaced"
     crd.spec.names.plural, crd.spec.names.kind = "widgets", "Widget"
-    from api.types.apiextensions_v1 import CustomResourceDefinitionCondition, CustomResourceDefinitionVersion
-
     crd.spec.versions = [CustomResourceDefinitionVersion(name="v1", served=True, storage=True)]
     crd.status.conditions = [CustomResourceDefinitionCondition(type="Established", status="True")]
+    return crd
+
+
+async def test_custom_resources_are_collected_as_well() -> None:
+    crd = widgets()
     resource = of_definition(crd)
     assert resource is not None
     api = FakeApi(crd)
@@ -167,6 +175,28 @@ async def test_custom_resources_are_collected_as_well() -> None:
         await api.delete(kind, "w", namespace="default")
         await harness.settle()
         assert names(api) == []
+
+
+async def test_custom_resources_go_with_their_owner_though_they_were_defined_later() -> None:
+    owner = ConfigMap(metadata=ObjectMeta(name="owner", namespace="default"))
+    api = FakeApi(owner)
+    async with running(api, GarbageCollector) as harness:
+        crd = widgets()
+        resource = of_definition(crd)
+        assert resource is not None
+        await api.create(crd)
+        await harness.settle()
+        [found] = api.objects(ConfigMap)
+        refs = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": found.metadata.uid}]
+        kind = Kind(resource, dict)
+        for name, owners in (("owned", refs), ("free", [])):
+            meta = {"name": name, "namespace": "default", "ownerReferences": owners}
+            await api.create({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": meta}, kind=kind)
+        await harness.settle()
+        await api.delete(ConfigMap, "owner", namespace="default")
+        await harness.settle()
+        left = await api.list(kind, namespace="default")
+        assert [widget["metadata"]["name"] for widget in left.items] == ["free"]
 
 
 async def test_a_circle_of_owners_can_be_deleted() -> None:

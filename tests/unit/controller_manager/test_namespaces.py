@@ -8,13 +8,16 @@ from api.types.core_v1 import ConfigMap, Namespace, Pod, Secret, ServiceAccount
 from api.types.meta_v1 import LabelSelector, ObjectMeta
 from api.types.rbac_v1 import AggregationRule, ClusterRole, PolicyRule
 from client.fake import FakeApi
+from client.writes import Kind
 from controller_manager import conditions
+from controller_manager.discovery import of_definition
 from controller_manager.namespaces.namespace import NamespaceController
 from controller_manager.namespaces.root_ca import RootCaController
 from controller_manager.namespaces.serviceaccount import ServiceAccountController
 from controller_manager.security.clusterrole_aggregation import ClusterRoleAggregationController
 from tests.support.controllers import running
 from tests.unit.controller_manager.builders import pod
+from tests.unit.controller_manager.test_garbage_collector import widgets
 
 
 def namespace(name: str = "n") -> Namespace:
@@ -55,6 +58,23 @@ async def test_a_namespace_goes_with_everything_in_it_and_nothing_else() -> None
         await harness.settle()
         assert [n.metadata.name for n in api.objects(Namespace)] == ["other"]
         assert api.objects(Pod) == [] and len(api.objects(Secret)) == 1
+
+
+async def test_custom_resources_go_too_though_they_were_defined_later() -> None:
+    api = FakeApi(namespace(), namespace("other"))
+    async with running(api, NamespaceController) as harness:
+        crd = widgets()
+        await api.create(crd)
+        resource = of_definition(crd)
+        assert resource is not None
+        kind = Kind(resource, dict)
+        for where in ("n", "other"):
+            meta = {"name": "w", "namespace": where}
+            await api.create({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": meta}, kind=kind)
+        await api.delete(Namespace, "n")
+        await harness.settle()
+        assert [n.metadata.name for n in api.objects(Namespace)] == ["other"]
+        assert [w["metadata"]["namespace"] for w in (await api.list(kind)).items] == ["other"]
 
 
 async def test_what_remains_is_said_and_pods_go_first() -> None:
