@@ -47,7 +47,7 @@ def _visit_struct(obj: Any) -> Any:
         plan = _plans[kind] = _make_plan(struct_node(kind))
     for attribute, visit in plan:
         value = getattr(obj, attribute)
-        if value:
+        if value is not None:
             made = visit(value)
             if made is not value:
                 setattr(obj, attribute, made)

@@ -67,8 +67,8 @@ def _event_from_core(event: core_v1.Event) -> events_v1.Event:
         deprecated_last_timestamp=event.last_timestamp,
         deprecated_count=event.count,
         type=event.type,
-        event_time=event.event_time or "",
-        series=events_v1.EventSeries(count=series.count or 0, last_observed_time=series.last_observed_time or "")
+        event_time=event.event_time,
+        series=events_v1.EventSeries(count=series.count or 0, last_observed_time=series.last_observed_time)
         if series
         else None,
         action=event.action,

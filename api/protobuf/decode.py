@@ -54,7 +54,7 @@ def message(name: str) -> Message:
 
 
 def _store(field: Field) -> Store:
-    decode = _checked(field) if not field.many else _decoder(field.type)
+    decode = _checked(field)
     if field.many == "[":
         return _store_list(field, decode)
     if field.many == "{":
@@ -89,17 +89,13 @@ def _store_list(field: Field, decode: Decode) -> Store:
 
     def store(values: dict[str, Any], value: Any) -> None:
         items = values.setdefault(name, [])
-        if not numbers:
-            if isinstance(value, int) and field.type != "f":
-                raise _wrong_type(field, 0)
+        if not numbers or isinstance(value, int):
             items.append(decode(value))
-        elif isinstance(value, int):
-            items.append(decode(value))
-        else:  # packed
-            at = 0
-            while at < len(value):
-                number, at = read_varint(value, at)
-                items.append(decode(number))
+            return
+        at = 0
+        while at < len(value):  # packed
+            number, at = read_varint(value, at)
+            items.append(decode(number))
 
     return store
 

@@ -104,10 +104,10 @@ def to_json(body: bytes, api_version: str = "", kind: str = "") -> bytes:
     head: dict[str, Any] = {"apiVersion": api_version, "kind": kind}
     try:
         values = decode.message(_message(api_version, kind))(_bytes(envelope.get(2, b"")))
-    except (Malformed, msgspec.MsgspecError) as error:
+        return msgspec.json.encode(head | values)
+    except (Malformed, msgspec.MsgspecError, RecursionError) as error:
         version = api_version.rpartition("/")[2]
         raise Malformed(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}') from None
-    return msgspec.json.encode(head | values)
 
 
 def _message(api_version: str, kind: str) -> str:

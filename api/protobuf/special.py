@@ -91,8 +91,8 @@ def int_or_string_of(data: bytes) -> int | str:
 
 
 def raw_message(value: Any) -> bytes:
-    """runtime.RawExtension, meta.v1.FieldsV1, apiextensions' JSON: the JSON as text."""
-    return _FIRST + prefixed(msgspec.json.encode(value))
+    """runtime.RawExtension, meta.v1.FieldsV1, apiextensions' JSON: the JSON as text, of null nothing."""
+    return b"" if value is None else _FIRST + prefixed(msgspec.json.encode(value))
 
 
 def raw_of(data: bytes) -> Any:
@@ -100,7 +100,7 @@ def raw_of(data: bytes) -> Any:
     raw = dict(read_fields(data)).get(1, b"")
     if not isinstance(raw, bytes):
         raise Malformed("proto: wrong wireType = 0 for field Raw")
-    return msgspec.json.decode(raw) if raw else None
+    return msgspec.json.decode(text_of(raw)) if raw else None
 
 
 def strings_message(values: list[str]) -> bytes:

@@ -20,12 +20,15 @@ class _Envelope(msgspec.Struct):
 _envelope = msgspec.json.Decoder(_Envelope)
 
 
-def decode(data: bytes, kind: type[Any], ctx: Context, validation: str, *, api_version: str, name: str) -> Any:
+def decode(
+    data: bytes, kind: type[Any], ctx: Context, validation: str, *, api_version: str, name: str, older: str = ""
+) -> Any:
     """Decode a body that is to be of `kind`, reporting unknown fields as `validation` asks ("" reports nothing).
 
-    Raises StatusError 400 for another kind or version, a malformed document, or unknown fields under Strict.
+    `older` is another apiVersion under which the same document is accepted. Raises StatusError 400 for another kind or
+    version, a malformed document, or unknown fields under Strict.
     """
-    check_kind(data, api_version, name)
+    check_kind(data, api_version, name, older)
     if validation not in ("Strict", "Warn"):
         return codec.decode(data, kind)
     obj, found = codec.decode_reporting(data, kind)
@@ -33,13 +36,13 @@ def decode(data: bytes, kind: type[Any], ctx: Context, validation: str, *, api_v
     return obj
 
 
-def check_kind(data: bytes, api_version: str, kind: str) -> None:
+def check_kind(data: bytes, api_version: str, kind: str, older: str = "") -> None:
     """The body may leave out apiVersion and kind; what it says has to be right."""
     try:
         envelope = _envelope.decode(data)
     except msgspec.MsgspecError:
         return  # decoding proper has the better words for it
-    version = envelope.api_version
+    version = api_version if older and envelope.api_version == older else envelope.api_version
     if envelope.kind and envelope.kind != kind:
         shown = version or api_version
         if version and version != api_version:

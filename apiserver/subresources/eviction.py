@@ -24,7 +24,10 @@ _ATTEMPTS = 20
 async def evict(call: Call) -> Reply:
     """Answers a Status; 429 while the budget allows no disruption."""
     ctx = call.ctx
-    eviction = decode.decode(call.body, Eviction, ctx, call.validation, api_version="policy/v1", name="Eviction")
+    eviction = decode.decode(
+        call.body, Eviction, ctx, call.validation, api_version="policy/v1", name="Eviction", older="policy/v1beta1"
+    )
+    eviction.api_version = "policy/v1"
     name = eviction.metadata.name
     if name and name != ctx.name:
         raise errors.bad_request("name in URL does not match name in Eviction object")

@@ -116,6 +116,31 @@ async def test_tables_and_custom_objects_are_not_protobuf(rest: Rest) -> None:
     assert answer["code"] == 400 and "does not implement the protobuf marshalling interface" in answer["message"]
 
 
+async def test_evictions_of_the_version_before(rest: Rest) -> None:
+    """client-go sends policy/v1beta1 to servers of any version."""
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    await rest.call("POST", PODS, pod, code=201)
+    eviction = {"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "p"}}
+    done = await call(rest, "POST", f"{PODS}/p/eviction", eviction, code=201)
+    assert done["status"] == "Success"
+    other = {**eviction, "apiVersion": "policy/v1beta2"}
+    refused = await rest.call("POST", f"{PODS}/p/eviction", other, code=400)
+    assert refused["reason"] == "BadRequest"
+
+
+async def test_an_event_without_a_time_has_none_in_either_group(rest: Rest) -> None:
+    """Not an empty text, which Go refuses to read as a time."""
+    event = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}}
+    await rest.call("POST", "/api/v1/namespaces/default/events", event, code=201)
+    path = "/apis/events.k8s.io/v1/namespaces/default/events"
+    assert "eventTime" not in await rest.call("GET", f"{path}/e", code=200)
+    assert (await call(rest, "GET", path))["items"][0]["regarding"]["name"] == "p"
+    condition = {"type": "Ready", "status": "True", "lastTransitionTime": ""}
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    refused = await rest.call("POST", PODS, {**pod, "status": {"conditions": [condition]}}, code=400)
+    assert 'parsing time ""' in refused["message"]
+
+
 async def test_metadata_alone(rest: Rest) -> None:
     await rest.call("POST", CONFIGS, config("a", k="v"), code=201)
     one = await call(rest, "GET", f"{CONFIGS}/a", accept=METADATA.format(""))
