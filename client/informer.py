@@ -21,6 +21,7 @@ from api import errors
 from api.selectors import Selector
 from client.api import Api, Event
 from client.backoff import Backoff, jitter
+from client.sharing import Sharing
 from client.store import IndexFunction, Store, key_of
 from client.writes import Kind, kind_of
 
@@ -53,11 +54,13 @@ class Informer(Generic[T]):
         fields: str = "",
         *,
         transform: Callable[[T], T] = strip_managed_fields,
+        sharing: Sharing | None = None,
     ) -> None:
         self._api = api
         self._kind = kind_of(kind)
         self._scope = {"namespace": namespace, "labels": labels, "fields": fields}
         self._transform = transform
+        self._sharing = sharing
         self._handlers: list[Handler[T]] = []
         self._synced = asyncio.Event()
         self._version: str | None = None
@@ -164,6 +167,8 @@ class Informer(Generic[T]):
 
     def _put(self, obj: T) -> None:
         obj = self._transform(obj)
+        if self._sharing is not None:
+            self._sharing.fit(obj, self.store.get(*key_of(obj)))
         old = self.store.put(obj)
         if old is None:
             self._tell_added(obj)
@@ -200,10 +205,14 @@ class Informer(Generic[T]):
 
 
 class Factory:
-    """One shared informer for each type and filter, so that every resource is watched once per process."""
+    """One shared informer for each type and filter, so that every resource is watched once per process.
 
-    def __init__(self, api: Api) -> None:
+    `compact`: caches take a third of the memory, and some CPU for each change (see `client.sharing`).
+    """
+
+    def __init__(self, api: Api, *, compact: bool = False) -> None:
         self.api = api
+        self._compact = compact
         self._informers: dict[Any, Informer[Any]] = {}
         self._tasks: dict[Any, asyncio.Task[None]] = {}
         self._late: set[Any] = set()
@@ -220,7 +229,9 @@ class Factory:
         identity = (kind_of(kind), namespace, labels, fields)
         informer = self._informers.get(identity)
         if informer is None:
-            informer = self._informers[identity] = Informer(self.api, kind, namespace, labels, fields)
+            informer = self._informers[identity] = Informer(
+                self.api, kind, namespace, labels, fields, sharing=Sharing() if self._compact else None
+            )
             if self._group is not None:
                 self._late.add(identity)
                 self._tasks[identity] = self._group.create_task(informer.run(), name=repr(informer))

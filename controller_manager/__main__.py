@@ -53,7 +53,7 @@ async def run(process: Process) -> None:
     names = chosen([name.strip() for name in options.controllers.split(",")])
     tls = TLS(ca=options.ca_file, cert=options.cert_file, key=options.key_file)
     async with Api.connect(options.server, tls=tls) as api:
-        context = Context(api, Factory(api), settings(process))
+        context = Context(api, Factory(api, compact=True), settings(process))
         manager = Manager(context, names)
         elector = LeaderElector(
             api,

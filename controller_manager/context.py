@@ -71,4 +71,4 @@ class Context:
     @classmethod
     def of(cls, api: Api, **settings: Any) -> Context:
         """A context of its own for one API, as tests want it."""
-        return cls(api, Factory(api), Settings(**settings))
+        return cls(api, Factory(api, compact=True), Settings(**settings))
