@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import ssl
 from typing import Any
+from urllib.parse import unquote
 
 import aiohttp
 import grpc.aio
@@ -18,6 +19,7 @@ from yarl import URL
 from api import errors
 from api.types.core_v1 import Node, Pod, Service
 from api.types.discovery_v1 import EndpointSlice
+from apiserver.rest.streams.links import Links
 from apiserver.rest.streams.pods import kubelet_error
 from apiserver.rest.streams.relaying import Backend, headers_of, relay, relay_upgrade, wants_upgrade
 from apiserver.rest.streams.table import Request, streams
@@ -101,23 +103,36 @@ async def node(request: Request) -> web.StreamResponse:
 async def _relay(request: Request, scheme: str, host: str, port: int) -> web.StreamResponse:
     http = request.http
     literal = f"[{host}]" if ":" in host else host
-    query = f"?{http.query_string}" if http.query_string else ""
-    raw = http.rel_url.raw_path
-    marker = "/proxy"
-    rest = raw[raw.index(marker, raw.index(request.target.resource)) + len(marker) :] or "/"
-    url = URL(f"{scheme}://{literal}:{port}{rest}{query}", encoded=True)
-    headers = [*headers_of(http), ("X-Forwarded-Host", http.host)]
+    query = f"?{http.rel_url.raw_query_string}" if http.query_string else ""
+    prefix, rest = _parted(http.rel_url.raw_path)
+    if not rest and http.method in ("GET", "HEAD") and not wants_upgrade(http):
+        # links relative to the page would otherwise be relative to its parent
+        return web.Response(status=301, headers={"Location": f"{prefix}/{query}"})
+    url = URL(f"{scheme}://{literal}:{port}{rest or '/'}{query}", encoded=True)
+    forwarded = [("X-Forwarded-Host", http.host), ("X-Forwarded-Uri", prefix + rest)]
+    if http.remote:
+        forwarded.append(("X-Forwarded-For", ", ".join([*http.headers.getall("X-Forwarded-For", []), http.remote])))
+    headers = [pair for pair in headers_of(http) if not pair[0].lower().startswith("x-forwarded-")] + forwarded
     try:
         if wants_upgrade(http):
             tls = _trusting() if scheme == "https" else None
             return await relay_upgrade(http, Backend(host, port, tls=tls), url.raw_path_qs, headers)
         connector = aiohttp.TCPConnector(ssl=False)
         async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
-            return await relay(http, session, url, headers)
+            links = Links(unquote(prefix), f"{literal}:{port}", http.host)
+            return await relay(http, session, url, headers, links)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         if isinstance(error, ConnectionResetError):
             raise  # the client has gone
         raise errors.service_unavailable(f"error trying to reach service: {error}") from None
+
+
+def _parted(raw_path: str) -> tuple[str, str]:
+    """The path up to `proxy`, and what follows it, both as the client wrote them: names may say `proxy`, too."""
+    parts = raw_path.split("/")
+    above = 8  # "", api, v1, namespaces, NAMESPACE, RESOURCE, NAME, proxy
+    rest = parts[above:]
+    return "/".join(parts[:above]), "/" + "/".join(rest) if rest else ""
 
 
 def _trusting() -> ssl.SSLContext:

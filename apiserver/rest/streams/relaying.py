@@ -18,6 +18,7 @@ from aiohttp import web
 from yarl import URL
 
 from apiserver.rest.audited import started
+from apiserver.rest.streams.links import Links
 from apiserver.rest.streams.upgrade import RawConnection
 
 _HOP = frozenset(
@@ -63,9 +64,13 @@ def wants_upgrade(request: web.BaseRequest) -> bool:
 
 
 async def relay(
-    request: web.BaseRequest, session: aiohttp.ClientSession, url: URL, headers: Iterable[tuple[str, str]]
+    request: web.BaseRequest,
+    session: aiohttp.ClientSession,
+    url: URL,
+    headers: Iterable[tuple[str, str]],
+    links: Links | None = None,
 ) -> web.StreamResponse:
-    """A request and its answer. Raises aiohttp.ClientError or TimeoutError if nobody answers."""
+    """A request and its answer, `links` changed. Raises aiohttp.ClientError or TimeoutError if nobody answers."""
     body = request.content if request.can_read_body else None
     async with session.request(
         request.method,
@@ -80,6 +85,15 @@ async def relay(
         for name, value in answer.headers.items():
             if name.lower() not in _HOP:
                 response.headers.add(name, value)
+        if links is not None and "Location" in answer.headers:
+            response.headers["Location"] = links.link(answer.headers["Location"])
+        elif links is not None and answer.content_type == "text/html" and request.method != "HEAD":
+            page = links.page(await answer.read(), answer.headers.get("Content-Encoding", ""))
+            response.content_length = len(page)
+            await response.prepare(request)
+            started(request, answer.status)
+            await response.write_eof(page)
+            return response
         await response.prepare(request)
         started(request, answer.status)
         async for chunk in answer.content.iter_chunked(_CHUNK):
