@@ -68,7 +68,10 @@ class NodeAgent:
     # -- what the node has ----------------------------------------------------------------------------------------
 
     def capacity(self) -> dict[str, str]:
-        return self.machine.capacity(self._config.max_pods)
+        """What the machine has, and what others have written beside it: extended resources are counted, not known."""
+        own = self.machine.capacity(self._config.max_pods)
+        told = (self.node.status.capacity if self.node is not None else None) or {}
+        return {**{n: str(v) for n, v in told.items() if not n.startswith("hugepages-")}, **own}
 
     def allocatable(self) -> dict[str, Quantity]:
         """Capacity without reservations, eviction thresholds and huge pages, as the scheduler counts it."""
@@ -154,6 +157,8 @@ class NodeAgent:
         patience) counts from here on, and the events that follow from it are told."""
         if self.node is not None and _version(node) < _version(self.node):
             return  # our own write has answered before the watch brought what was there before
+        if self.node is not None and node.status.capacity != self.node.status.capacity:
+            self.touch()  # what somebody else counts is to be allocatable
         self.node = node
         if any(c.type in OWN and c.status == "Unknown" for c in node.status.conditions or ()):
             self.touch()  # the node controller has heard nothing for a while

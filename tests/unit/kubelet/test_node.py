@@ -107,3 +107,20 @@ async def test_a_node_without_a_csi_node_is_not_ready(harness: Harness) -> None:
     assert ready.message == "CSINode is not yet initialized"
     away = False
     await harness.until(lambda: condition(harness) == "True")
+
+
+async def test_what_others_count_is_allocatable_and_stays(harness: Harness) -> None:
+    await harness.until(lambda: condition(harness) == "True")
+    real = (node(harness).status.capacity or {})["cpu"]
+    capacity = {"capacity": {"example.com/dongle": "4", "cpu": "1000"}}
+    await harness.api.patch(Node, NODE, {"status": capacity}, type="merge", subresource="status")
+    await harness.until(lambda: (node(harness).status.allocatable or {}).get("example.com/dongle") == "4")
+    assert (node(harness).status.capacity or {})["example.com/dongle"] == "4"
+    # What the kubelet knows itself is as it knows it.
+    assert (node(harness).status.capacity or {})["cpu"] == real
+    await harness.stop()
+    await harness.restart()
+    gone = {"capacity": {"example.com/dongle": None}}
+    assert (node(harness).status.allocatable or {})["example.com/dongle"] == "4"
+    await harness.api.patch(Node, NODE, {"status": gone}, type="merge", subresource="status")
+    await harness.until(lambda: "example.com/dongle" not in (node(harness).status.allocatable or {}))
