@@ -13,12 +13,13 @@ from typing import Any
 
 from api.protobuf import special
 from api.protobuf.messages import Field, fields
-from api.protobuf.wire import Malformed, read_fields, read_varint, signed
+from api.protobuf.wire import FIXED64, LENGTH, VARINT, Malformed, read_field, read_fields, read_varint, signed
 
 Decode = Callable[[Any], Any]
 Store = Callable[[dict[str, Any], Any], None]
 
-_NUMBERS = frozenset("ibf")
+_WIRE_TYPES = {"i": VARINT, "b": VARINT, "f": FIXED64}
+_USUAL = (LENGTH, VARINT)
 
 
 class Message:
@@ -37,14 +38,47 @@ class Message:
         return values
 
     def into(self, values: dict[str, Any], data: bytes) -> None:
-        """Add the values to those there are."""
+        """Add the values to those there are. A field is known by its key, which has the wire type in it."""
         rows = self._rows
         if rows is None:
-            rows = self._rows = {field.number: _store(field) for field in fields(self._name)}
-        for number, value in read_fields(data):
-            store = rows.get(number)
+            rows = self._rows = self._known()
+        at, end = 0, len(data)
+        while at < end:
+            tag = data[at]
+            # Nearly all fields: a number below 16; a length, or a value, below 128.
+            if tag < 128 and at + 1 < end and (small := data[at + 1]) < 128 and tag & 7 in _USUAL:
+                value: int | bytes = small
+                at += 2
+                if tag & 7 == LENGTH:
+                    value = data[at : at + small]
+                    at += small
+                    if at > end:
+                        raise Malformed("unexpected EOF")
+            else:
+                tag, value, at = read_field(data, at)
+            store = rows.get(tag)
             if store is not None:
                 store(values, value)
+            else:
+                self._unknown(tag)
+
+    def _known(self) -> dict[int, Store]:
+        rows = {}
+        for field in fields(self._name):
+            wire_type = LENGTH if field.many == "{" else _WIRE_TYPES.get(field.type, LENGTH)
+            rows[field.number << 3 | wire_type] = _store(field)
+            if field.many == "[" and wire_type == VARINT:
+                rows[field.number << 3 | LENGTH] = _store_packed(field)
+        return rows
+
+    def _unknown(self, tag: int) -> None:
+        """Skipped, unless it is a known field of another wire type."""
+        if not tag >> 3:
+            raise Malformed(f"proto: illegal tag 0 (wire type {tag & 7})")
+        for field in fields(self._name):
+            if field.number == tag >> 3:
+                name = field.json[:1].upper() + field.json[1:]
+                raise Malformed(f"proto: wrong wireType = {tag & 7} for field {name}")
 
 
 @cache
@@ -54,14 +88,15 @@ def message(name: str) -> Message:
 
 
 def _store(field: Field) -> Store:
-    decode = _checked(field)
     if field.many == "[":
-        return _store_list(field, decode)
+        return _store_list(field)
     if field.many == "{":
-        return _store_map(field, decode)
+        return _store_map(field)
     if _is_message(field.type):
         return _store_message(field)
-    name, droppable = field.json, field.droppable
+    name, droppable, decode = field.json, field.droppable, _decoder(field.type)
+    if field.type == "s":
+        return _store_text(name, droppable)
 
     def store(values: dict[str, Any], value: Any) -> None:
         made = decode(value)
@@ -73,62 +108,63 @@ def _store(field: Field) -> Store:
     return store
 
 
-def _store_message(field: Field) -> Store:
-    inner, name = message(field.type), field.json
+def _store_text(name: str, droppable: bool) -> Store:
+    text = special.text_of
 
     def store(values: dict[str, Any], value: Any) -> None:
-        if isinstance(value, int):
-            raise _wrong_type(field, 0)
-        inner.into(values.setdefault(name, {}) if name else values, value)
+        if value or not droppable:
+            values[name] = text(value)
+        else:
+            values.pop(name, None)
 
     return store
 
 
-def _store_list(field: Field, decode: Decode) -> Store:
-    name, numbers = field.json, field.type in "ib"
+def _store_message(field: Field) -> Store:
+    inner, name = message(field.type), field.json
+    if not name:
+        return inner.into
 
     def store(values: dict[str, Any], value: Any) -> None:
-        items = values.setdefault(name, [])
-        if not numbers or isinstance(value, int):
-            items.append(decode(value))
-            return
-        at = 0
-        while at < len(value):  # packed
+        inner.into(values.setdefault(name, {}), value)
+
+    return store
+
+
+def _store_list(field: Field) -> Store:
+    name, decode = field.json, _decoder(field.type)
+
+    def store(values: dict[str, Any], value: Any) -> None:
+        values.setdefault(name, []).append(decode(value))
+
+    return store
+
+
+def _store_packed(field: Field) -> Store:
+    name, decode = field.json, _decoder(field.type)
+
+    def store(values: dict[str, Any], value: Any) -> None:
+        items, at = values.setdefault(name, []), 0
+        while at < len(value):
             number, at = read_varint(value, at)
             items.append(decode(number))
 
     return store
 
 
-def _store_map(field: Field, decode: Decode) -> Store:
-    name = field.json
+def _store_map(field: Field) -> Store:
+    name, decode = field.json, _decoder(field.type)
+    zero = _ZEROS.get(field.type, dict)
+    numeric = field.type in _WIRE_TYPES
 
     def store(values: dict[str, Any], value: Any) -> None:
-        if isinstance(value, int):
-            raise _wrong_type(field, 0)
         entry = dict(read_fields(value))
-        made = decode(entry[2]) if 2 in entry else _ZEROS.get(field.type, dict)()
-        values.setdefault(name, {})[special.text_of(entry.get(1, b""))] = made
+        item = entry.get(2)
+        if item is not None and isinstance(item, int) != numeric:
+            raise Malformed(f"proto: wrong wireType = {0 if isinstance(item, int) else 2} for field {name}")
+        values.setdefault(name, {})[special.text_of(entry.get(1, b""))] = zero() if item is None else decode(item)
 
     return store
-
-
-def _checked(field: Field) -> Decode:
-    """The decoder, for values of the right wire type only."""
-    decode = _decoder(field.type)
-    wanted: type = int if field.type in _NUMBERS else bytes
-
-    def checked(value: Any) -> Any:
-        if not isinstance(value, wanted):
-            raise _wrong_type(field, 0 if isinstance(value, int) else 2)
-        return decode(value)
-
-    return checked
-
-
-def _wrong_type(field: Field, wire_type: int) -> Malformed:
-    name = field.json[:1].upper() + field.json[1:]
-    return Malformed(f"proto: wrong wireType = {wire_type} for field {name}")
 
 
 def _is_message(type_: str) -> bool:

@@ -13,44 +13,54 @@ from typing import Any
 
 from api.protobuf import special
 from api.protobuf.messages import Field, fields
-from api.protobuf.wire import FIXED64, LENGTH, VARINT, integer, key, prefixed
+from api.protobuf.wire import FIXED64, LENGTH, SMALL, VARINT, integer, key, prefixed, varint
 
 Encode = Callable[[Any], bytes]
-Append = Callable[[list[bytes], Any], None]
 
 _WIRE_TYPES = {"i": VARINT, "b": VARINT, "f": FIXED64}
 _ENTRY_KEY = key(1, LENGTH)
 
 
 class Message:
-    """Encodes one type of message; its fields are looked up at first use, since messages contain themselves."""
+    """Encodes one type of message; its fields are looked up at first use, since messages contain themselves.
 
-    __slots__ = ("_name", "_rows")
+    A message begins as the zeros of all its fields, each in its place; those that are there replace them. Most fields
+    of most messages are not there, and cost nothing.
+    """
+
+    __slots__ = ("_embedded", "_name", "_places", "_zeros")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._rows: tuple[tuple[str, bytes, Append], ...] | None = None
+        self._zeros: list[bytes] | None = None
+        self._places: dict[str, tuple[int, Encode]] = {}
+        self._embedded: list[tuple[int, Encode]] = []
 
     def __call__(self, value: dict[str, Any]) -> bytes:
         """The message's bytes, without key and length."""
-        rows = self._rows
-        if rows is None:
-            rows = self._rows = tuple(_row(field) for field in fields(self._name))
-        out: list[bytes] = []
-        for name, zero, append in rows:
-            if name:
-                item = value.get(name)
-                if item is not None:
-                    append(out, item)
-                elif zero:
-                    out.append(zero)
-            else:
-                append(out, value)
+        if self._zeros is None:
+            self._zeros = self._prepare()
+        out = self._zeros.copy()
+        places = self._places
+        for name, item in value.items():
+            place = places.get(name)
+            if place is not None and item is not None:
+                out[place[0]] = place[1](item)
+        for at, encode in self._embedded:
+            out[at] = encode(value)
         return b"".join(out)
 
-    def zero(self) -> bytes:
-        """The message with nothing set."""
-        return self({})
+    def _prepare(self) -> list[bytes]:
+        zeros = []
+        for at, field in enumerate(fields(self._name)):
+            encode = _field(field)
+            start = key(field.number, _WIRE_TYPES.get(field.type, LENGTH))
+            zeros.append(start + _zero(field.type) if field.always and field.json else b"")
+            if field.json:
+                self._places[field.json] = at, encode
+            else:
+                self._embedded.append((at, encode))
+        return zeros
 
 
 @cache
@@ -59,52 +69,47 @@ def message(name: str) -> Message:
     return Message(name)
 
 
-def _row(field: Field) -> tuple[str, bytes, Append]:
-    encode = _encoder(field.type)
-    start = key(field.number, LENGTH if field.many == "{" else _WIRE_TYPES.get(field.type, LENGTH))
-    if not field.json:
-        return "", b"", _append_embedded(start, message(field.type), field.always)
-    if field.many == "[":
-        return field.json, b"", _append_list(start, encode)
+def _field(field: Field) -> Encode:
+    """The encoder of a field with its key."""
+    wire_type = _WIRE_TYPES.get(field.type, LENGTH)
     if field.many == "{":
-        return field.json, b"", _append_map(start, encode, key(2, _WIRE_TYPES.get(field.type, LENGTH)))
-    return field.json, start + _zero(field.type) if field.always else b"", _append_one(start, encode)
+        return _map(key(field.number, LENGTH), _encoder(field.type), key(2, wire_type))
+    start = key(field.number, wire_type)
+    if "." in field.type:
+        encode = _behind_length(start, message(field.type))
+    elif field.type == "s":
+        encode = _behind_length(start, str.encode)
+    else:
+        encode = _behind(start, _encoder(field.type))
+    return _each(encode) if field.many else encode
 
 
-def _append_one(start: bytes, encode: Encode) -> Append:
-    def append(out: list[bytes], value: Any) -> None:
-        out.append(start)
-        out.append(encode(value))
-
-    return append
+def _behind(start: bytes, encode: Encode) -> Encode:
+    return lambda value: start + encode(value)
 
 
-def _append_embedded(start: bytes, encode: Message, always: bool) -> Append:
-    def append(out: list[bytes], parent: Any) -> None:
-        data = encode(parent)
-        if data or always:
-            out.append(start)
-            out.append(prefixed(data))
+def _behind_length(start: bytes, encode: Encode) -> Encode:
+    def encoded(value: Any) -> bytes:
+        data = encode(value)
+        size = len(data)
+        return start + (SMALL[size] if size < 128 else varint(size)) + data
 
-    return append
-
-
-def _append_list(start: bytes, encode: Encode) -> Append:
-    def append(out: list[bytes], values: Any) -> None:
-        for value in values:
-            out.append(start)
-            out.append(encode(value))
-
-    return append
+    return encoded
 
 
-def _append_map(start: bytes, encode: Encode, value_key: bytes) -> Append:
-    def append(out: list[bytes], values: Any) -> None:
+def _each(encode: Encode) -> Encode:
+    return lambda values: b"".join(map(encode, values))
+
+
+def _map(start: bytes, encode: Encode, value_key: bytes) -> Encode:
+    def encoded(values: Any) -> bytes:
+        out = []
         for name in sorted(values, key=str.encode):
             out.append(start)
             out.append(prefixed(_ENTRY_KEY + _string(name) + value_key + encode(values[name])))
+        return b"".join(out)
 
-    return append
+    return encoded
 
 
 def _encoder(type_: str) -> Encode:
@@ -119,7 +124,7 @@ def _encoder(type_: str) -> Encode:
 def _zero(type_: str) -> bytes:
     if type_ in _ZEROS:
         return _ZEROS[type_]
-    return prefixed(message(type_).zero())
+    return prefixed(message(type_)({}))
 
 
 def _string(value: str) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
-_SMALL = tuple(bytes([number]) for number in range(128))
+#: The varints of one byte.
+SMALL = tuple(bytes([number]) for number in range(128))
 
 
 class Malformed(ValueError):
@@ -14,7 +15,7 @@ class Malformed(ValueError):
 def varint(value: int) -> bytes:
     """A number from 0 to 2**64 - 1."""
     if value < 128:
-        return _SMALL[value]
+        return SMALL[value]
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -25,7 +26,7 @@ def varint(value: int) -> bytes:
 
 def integer(value: int) -> bytes:
     """A signed number; negative ones take ten bytes."""
-    return _SMALL[value] if 0 <= value < 128 else varint(value & 0xFFFF_FFFF_FFFF_FFFF)
+    return SMALL[value] if 0 <= value < 128 else varint(value & 0xFFFF_FFFF_FFFF_FFFF)
 
 
 def key(number: int, wire_type: int) -> bytes:
@@ -36,7 +37,7 @@ def key(number: int, wire_type: int) -> bytes:
 def prefixed(data: bytes) -> bytes:
     """Bytes behind their length."""
     size = len(data)
-    return (_SMALL[size] if size < 128 else varint(size)) + data
+    return (SMALL[size] if size < 128 else varint(size)) + data
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
@@ -56,41 +57,38 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
         raise Malformed("unexpected EOF") from None
 
 
+def read_field(data: bytes, at: int) -> tuple[int, int | bytes, int]:
+    """(key, value, where it ends): an int for varints and for fixed numbers (their bits), else bytes.
+
+    Raises Malformed.
+    """
+    tag, at = read_varint(data, at)
+    wire_type = tag & 7
+    if not tag >> 3:
+        raise Malformed(f"proto: illegal tag 0 (wire type {wire_type})")
+    if wire_type == VARINT:
+        value, at = read_varint(data, at)
+        return tag, value, at
+    if wire_type == LENGTH:
+        size, at = read_varint(data, at)
+    elif wire_type in (FIXED64, FIXED32):
+        size = 8 if wire_type == FIXED64 else 4
+    else:
+        raise Malformed(f"proto: illegal wireType {wire_type}")
+    stop = at + size
+    if stop > len(data):
+        raise Malformed("unexpected EOF")
+    found = data[at:stop]
+    return tag, found if wire_type == LENGTH else int.from_bytes(found, "little"), stop
+
+
 def read_fields(data: bytes) -> list[tuple[int, int | bytes]]:
-    """(number, value) of every field: an int for varints and for fixed numbers (their bits), else bytes."""
+    """(number, value) of every field, as `read_field` has it."""
     found: list[tuple[int, int | bytes]] = []
     at, end = 0, len(data)
     while at < end:
-        tag = data[at]
-        if tag < 128:
-            at += 1
-        else:
-            tag, at = read_varint(data, at)
-        wire_type = tag & 7
-        if wire_type == LENGTH:
-            size = data[at] if at < end else 128
-            if size < 128:
-                at += 1
-            else:
-                size, at = read_varint(data, at)
-            stop = at + size
-            if stop > end:
-                raise Malformed("unexpected EOF")
-            found.append((tag >> 3, data[at:stop]))
-            at = stop
-        elif wire_type == VARINT:
-            value, at = read_varint(data, at)
-            found.append((tag >> 3, value))
-        elif wire_type in (FIXED64, FIXED32):
-            stop = at + (8 if wire_type == FIXED64 else 4)
-            if stop > end:
-                raise Malformed("unexpected EOF")
-            found.append((tag >> 3, int.from_bytes(data[at:stop], "little")))
-            at = stop
-        else:
-            raise Malformed(f"proto: illegal wireType {wire_type}")
-        if not tag >> 3:
-            raise Malformed(f"proto: illegal tag 0 (wire type {wire_type})")
+        tag, value, at = read_field(data, at)
+        found.append((tag >> 3, value))
     return found
 
 

@@ -97,6 +97,26 @@ def test_unknown_fields_are_skipped() -> None:
     assert decode.message("core_v1.ConfigMap")(data) == {"metadata": {}, "data": {"a": "b"}}
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("0200", "illegal tag 0"),
+        ("0a", "unexpected EOF"),
+        ("0a05", "unexpected EOF"),
+        ("0a8080808080808080808001", "integer overflow"),
+        ("0801", "wrong wireType = 0 for field Metadata"),
+        ("0b", "illegal wireType 3"),
+        ("22020801", "wrong wireType"),
+        ("12020801", "wrong wireType = 0 for a string"),
+        ("1204100112", "unexpected EOF"),
+        ("12021001", "wrong wireType = 0 for field data"),
+    ],
+)
+def test_what_is_wrong_is_said_in_words_of_go(data: str, words: str) -> None:
+    with pytest.raises(Malformed, match=words):
+        decode.message("core_v1.ConfigMap")(bytes.fromhex(data))
+
+
 def test_packed_numbers_are_read_as_single_ones_are() -> None:
     """Go's clients do not pack, others may."""
     assert decode.message("resource_v1.DeviceAttribute")(bytes.fromhex("3203010203")) == {"ints": [1, 2, 3]}
