@@ -18,13 +18,13 @@ from api import codec, errors
 from api.types.apiextensions_v1 import WebhookConversion
 from api.types.meta_v1 import Status, StatusDetails
 from api.unstructured import Unstructured
+from apiserver.extensions.converted import checked
 from apiserver.outbound import Caller, CallFailed
 from apiserver.unconverted import Unconverted
 
 _REMEMBERED = 50_000
 _IN_ONE_REVIEW = 500
 _TIMEOUT = 30.0  # seconds, upstream's
-_IMMUTABLE = ("name", "namespace", "uid")
 _CHANGEABLE = ("labels", "annotations")
 
 
@@ -91,25 +91,28 @@ class WebhookConverter:
         """One ConversionReview. Raises StatusError 500 with what went wrong."""
         uid = str(uuid.uuid4())
         objects = [msgspec.json.decode(document) for document in documents]
+        known = (name for name in self._webhook.conversion_review_versions if name in ("v1", "v1beta1"))
         review = {
             "kind": "ConversionReview",
-            "apiVersion": "apiextensions.k8s.io/v1",
+            "apiVersion": f"apiextensions.k8s.io/{next(known, 'v1')}",
             "request": {"uid": uid, "desiredAPIVersion": version, "objects": objects},
         }
         config = self._webhook.client_config
         assert config is not None
         try:
             answer = await self._caller.post(config, review, timeout=_TIMEOUT, query={"timeout": "30s"})
-            converted = _checked(answer, uid, objects, version)
-        except (CallFailed, ValueError) as error:
-            raise self._failed(str(objects[0].get("apiVersion")), str(error)) from None
+            converted = checked(answer, uid, objects, version)
+        except CallFailed as error:
+            raise self._failed(objects, f"failed: {error}") from None
+        except ValueError as error:
+            raise self._failed(objects, str(error)) from None
         for document, made in zip(documents, converted, strict=True):
             self._known[version, _essence(codec.decode(document, _Any))] = codec.encode(made)
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
 
-    def _failed(self, version: str, why: str) -> errors.StatusError:
-        message = f"conversion webhook for {version}, Kind={self._kind} failed: {why}"
+    def _failed(self, objects: list[dict[str, Any]], why: str) -> errors.StatusError:
+        message = f"conversion webhook for {objects[0].get('apiVersion')}, Kind={self._kind} {why}"
         return errors.StatusError(Status(status="Failure", code=500, message=message, details=StatusDetails()))
 
 
@@ -121,36 +124,6 @@ def _essence(obj: Unstructured) -> bytes:
     """What a conversion may depend on: not the metadata that every write changes."""
     meta = obj.metadata
     return codec.encode([obj.api_version, meta.name, meta.namespace, meta.labels, meta.annotations, obj.content])
-
-
-def _checked(answer: Any, uid: str, sent: list[dict[str, Any]], version: str) -> list[dict[str, Any]]:
-    """The converted objects. Raises ValueError for an answer that breaks the contract."""
-    response = answer.get("response") if isinstance(answer, dict) else None
-    if not isinstance(response, dict):
-        raise ValueError("no response provided")
-    if response.get("uid") != uid:
-        raise ValueError(f'expected response.uid="{uid}", got "{response.get("uid", "")}"')
-    result = response.get("result") or {}
-    if result.get("status") != "Success":
-        raise ValueError(result.get("message") or "no message provided")
-    converted = response.get("convertedObjects") or []
-    if len(converted) != len(sent):
-        raise ValueError(f"expected {len(sent)} converted objects, got {len(converted)}")
-    for index, (before, after) in enumerate(zip(sent, converted, strict=True)):
-        where = f"invalid converted object at index {index}"
-        if not isinstance(after, dict) or after.get("apiVersion") != version:
-            raise ValueError(f"{where}: invalid groupVersion (expected {version})")
-        if after.get("kind") != before.get("kind"):
-            raise ValueError(f"{where}: invalid kind, expected {before.get('kind')}, received {after.get('kind')}")
-        old, new = before.get("metadata") or {}, after.get("metadata") or {}
-        for name in _IMMUTABLE:
-            if old.get(name) != new.get(name):
-                raise ValueError(f"{where}: must have the same {name}: {old.get(name)} != {new.get(name)}")
-        after["metadata"] = {
-            **old,
-            **{name: new.get(name) for name in _CHANGEABLE},
-        }
-    return converted
 
 
 Converter = Renamer | WebhookConverter

@@ -17,8 +17,10 @@ from typing import Any
 from api import codec, errors
 from api.quantity import Quantity
 from api.resource import Resource
+from api.types.apiextensions_v1 import CustomResourceDefinition
 from api.types.core_v1 import PersistentVolumeClaim, Pod, ResourceQuota, Service
 from client.controller import Controller
+from client.informer import Informer
 from client.store import Key, key_of
 from controller_manager import discovery
 from controller_manager import pods as pod_facts
@@ -41,6 +43,22 @@ class ResourceQuotaController:
             informer: Any = context.informers.informer(kind)
             informer.add_handler(on_update=lambda old, new: self._freed(new), on_delete=self._freed)
         self._informers = context.informers
+        self._followed: dict[tuple[str, str], Informer[Any]] = {}  # custom resources, by group and plural
+        definitions = context.informers.informer(CustomResourceDefinition)
+        definitions.add_handler(on_add=self._defined, on_update=lambda _, new: self._defined(new))
+
+    def _defined(self, definition: CustomResourceDefinition) -> None:
+        # Not at once: the garbage collector may be about to watch the resource anew, at another version.
+        asyncio.get_running_loop().call_soon(self._follow, definition)
+
+    def _follow(self, definition: CustomResourceDefinition) -> None:
+        resource = discovery.of_definition(definition)
+        if resource is None or not resource.namespaced or definition.metadata.deletion_timestamp:
+            return
+        informer = self._informers.informer(discovery.metadata_only(resource))
+        if self._followed.get((resource.group, resource.plural)) is not informer:
+            self._followed[resource.group, resource.plural] = informer
+            informer.add_handler(on_delete=self._freed)
 
     async def run(self) -> None:
         for resource in discovery.builtin(namespaced=True):

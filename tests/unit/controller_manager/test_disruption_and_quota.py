@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from api.quantity import Quantity
 from api.types.core_v1 import (
     ConfigMap,
@@ -22,13 +24,17 @@ from api.types.core_v1 import (
 from api.types.meta_v1 import LabelSelector, ObjectMeta
 from api.types.policy_v1 import PodDisruptionBudget, PodDisruptionBudgetSpec
 from client.fake import FakeApi
+from client.writes import Kind
 from controller_manager import conditions
+from controller_manager.discovery import of_definition
+from controller_manager.garbage_collector import GarbageCollector
 from controller_manager.namespaces import quota_usage
 from controller_manager.namespaces.quota import ResourceQuotaController
 from controller_manager.owners import controller_ref
 from controller_manager.workloads.disruption import DisruptionController
 from tests.support.controllers import running
 from tests.unit.controller_manager.builders import LABELS, ago, deployment, pod, ready_condition, replica_set
+from tests.unit.controller_manager.test_garbage_collector import widgets
 
 
 def budget(**spec: Any) -> PodDisruptionBudget:
@@ -175,3 +181,25 @@ def test_init_containers_count_if_they_need_more() -> None:
     assert quota_usage.pod_resources(one, "requests")["cpu"] == Quantity("2010m")
     one.spec.init_containers = one.spec.init_containers[:1]
     assert quota_usage.pod_resources(one, "requests")["cpu"] == Quantity("110m")
+
+
+async def test_custom_resources_are_counted_and_given_back_though_they_were_defined_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("controller_manager.namespaces.quota._GATHER", 0.0)
+    api = FakeApi(quota({"count/widgets.example.com": "5"}))
+    async with running(api, ResourceQuotaController, GarbageCollector) as harness:
+        crd = widgets()
+        resource = of_definition(crd)
+        assert resource is not None
+        await api.create(crd)
+        await harness.settle()
+        kind = Kind(resource, dict)
+        meta = {"name": "w", "namespace": "default"}
+        await api.create({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": meta}, kind=kind)
+        await api.patch(ResourceQuota, "q", {"spec": {"hard": {"count/widgets.example.com": "4"}}}, namespace="default")
+        await harness.settle()
+        assert used(api) == {"count/widgets.example.com": "1"}
+        await api.delete(kind, "w", namespace="default")
+        await harness.settle()
+        assert used(api) == {"count/widgets.example.com": "0"}
