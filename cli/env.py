@@ -21,6 +21,7 @@ class Env:
     def __init__(self, flags: Object, *, command_path: str = "pykubectl") -> None:
         self.flags = flags
         self.command_path = command_path
+        self.deferred: list[Exception] = []  # told of when the command has done the rest
         self._kubeconfig: Kubeconfig | None = None
         self._rest: RestConfig | None = None
         self._client: Client | None = None

@@ -74,6 +74,14 @@ class Errors(Exception):
         self.errors = errors
 
 
+def raise_all(problems: list[Exception]) -> None:
+    """Ends a command that went on after failures."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise Errors(problems)
+
+
 def status_error(code: int, body: bytes, *, method: str, path: str) -> ApiError:
     """Makes an `ApiError` of any answer of 400 and above, whether or not the body is a `Status`."""
     import json
@@ -110,7 +118,8 @@ def status_error(code: int, body: bytes, *, method: str, path: str) -> ApiError:
 def describe(error: BaseException) -> str:
     """The text for stderr, without a trailing newline. Empty when there is nothing left to say."""
     if isinstance(error, Errors):
-        return "\n".join(text for text in (describe(one) for one in error.errors) if text)
+        texts = (_among_others(one) for one in error.errors)
+        return "\n".join(text for text in texts if text)
     if isinstance(error, SilentExit):
         return ""
     if isinstance(error, CliError):
@@ -122,6 +131,13 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"error: {_os_verb(error)} {error.filename}: {(error.strerror or str(error)).lower()}"
     return f"error: {str(error) or type(error).__name__}"
+
+
+def _among_others(error: Exception) -> str:
+    """Of several failures kubectl tells each in one line, without what begins a single one."""
+    if isinstance(error, ApiError) and error.reason == "Invalid":
+        return f"Error from server (Invalid): {error.message}"
+    return str(error) if type(error) is CliError and error.prefix == "error: " else describe(error)
 
 
 def _os_verb(error: OSError) -> str:

@@ -324,9 +324,16 @@ def execute(env: Any, function: Callable[..., Any], **params: Any) -> Any:
 
     async def main() -> Any:
         try:
-            return await function(env, **params)
+            done = await function(env, **params)
+        except Exception as problem:
+            if not env.deferred:
+                raise
+            found = problem.errors if isinstance(problem, errors.Errors) else [problem]
+            raise errors.Errors([*found, *env.deferred]) from problem
         finally:
             await env.close()
+        errors.raise_all(env.deferred)
+        return done
 
     return run_async(main())
 

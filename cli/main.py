@@ -43,8 +43,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "attach": "Attach to a running container",
         "exec": "Execute a command in a container",
         "port-forward": "Forward one or more local ports to a pod",
+        "proxy": "Run a proxy to the Kubernetes API server",
         "cp": "Copy files and directories to and from containers",
         "auth": "Inspect authorization",
+        "debug": "Create debugging sessions for troubleshooting workloads and nodes",
         "events": "List events",
     },
     "Advanced Commands": {
@@ -64,6 +66,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "api-resources": "Print the supported API resources on the server",
         "api-versions": 'Print the supported API versions on the server, in the form of "group/version"',
         "config": "Modify kubeconfig files",
+        "plugin": "Provides utilities for interacting with plugins",
         "options": "Print the list of flags inherited by all commands",
         "version": "Print the client and server version information",
     },
@@ -87,6 +90,13 @@ class Root(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in HELPS:
+            from cli import plugins
+
+            found = plugins.find(args)
+            if found is not None:
+                sys.stdout.flush()
+                plugins.run(*found)
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -75,11 +75,13 @@ def condition(obj: Object, kind: str) -> str:
     return ""
 
 
-def container_names(pod: Object) -> list[str]:
+def all_containers(pod: Object) -> list[Object]:
     spec = pod.get("spec") or {}
-    return [
-        one["name"] for key in ("containers", "initContainers", "ephemeralContainers") for one in spec.get(key) or []
-    ]
+    return [one for key in ("containers", "initContainers", "ephemeralContainers") for one in spec.get(key) or []]
+
+
+def container_names(pod: Object) -> list[str]:
+    return [one["name"] for one in all_containers(pod)]
 
 
 def choose_container(env: Env, pod: Object, wanted: str, *, quiet: bool = False) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cli.discovery import Mapping
-from cli.errors import ApiError, CliError, Object, UsageError
+from cli.errors import ApiError, CliError, Object, UsageError, raise_all
 from cli.manifests import Document, read_all
 from cli.objects import name_of, namespace_of
 
@@ -140,10 +140,17 @@ async def _mappings(env: Env, word: str) -> list[Mapping]:
 async def from_files(
     env: Env, filenames: Sequence[str], *, recursive: bool, all_namespaces: bool = False
 ) -> list[Target]:
-    """Targets of manifests. Unknown kinds are collected, so that one message names them all."""
+    """Targets of manifests. One that cannot be used does not stop the others: it is told of when those are done."""
     targets: list[Target] = []
+    problems: list[Exception] = []
     for document in read_all(filenames, recursive=recursive):
-        targets.append(await from_document(env, document))
+        try:
+            targets.append(await from_document(env, document))
+        except CliError as problem:
+            problems.append(problem)
+    if problems and not targets:
+        raise_all(problems)
+    env.deferred += problems
     return targets
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cli.discovery import Mapping
 from cli.env import Env
-from cli.errors import ApiError, CliError, Errors, Object
+from cli.errors import ApiError, CliError, Object, raise_all
 from cli.framework import flag, option
 from cli.objects import LAST_APPLIED, clone, name_of, namespace_of
 from cli.printers.json import compact
@@ -140,14 +140,6 @@ def with_last_applied(obj: Object) -> Object:
     metadata = out.setdefault("metadata", {})
     metadata["annotations"] = {**(metadata.get("annotations") or {}), LAST_APPLIED: text}
     return dict(out)
-
-
-def raise_all(problems: list[Exception]) -> None:
-    """Ends a command that went on after failures."""
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        raise Errors(problems)
 
 
 async def create_generated(

@@ -6,13 +6,13 @@ import json
 
 from cli.apply import Applier
 from cli.env import Env
-from cli.errors import ApiError, CliError, UsageError
+from cli.errors import ApiError, CliError, UsageError, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.objects import LAST_APPLIED, annotations_of
 from cli.printers.objects import as_list, render
 from cli.resources import Target, fetch_all, resolve
-from cli.writing import Writer, dry_run_option, filename_options, output_option, raise_all, selector_option
+from cli.writing import Writer, dry_run_option, filename_options, output_option, selector_option
 
 
 @declare(
@@ -92,7 +92,7 @@ async def command(
         targets = [t for t in targets if chosen.matches(((t.object or {}).get("metadata") or {}).get("labels"))]
     if not targets:
         raise CliError("no objects passed to apply")
-    problems: list[Exception] = []
+    problems, env.deferred = env.deferred, []
     done = []
     for target in targets:
         try:

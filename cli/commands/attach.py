@@ -9,7 +9,7 @@ from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.human import parse_duration
 from cli.objects import dig, name_of, namespace_of
-from cli.pods import choose_container, pod_for
+from cli.pods import all_containers, choose_container, pod_for
 
 
 @declare(
@@ -53,7 +53,7 @@ async def attach_to(env: Env, pod: Object, container: str, *, stdin: bool, tty: 
     phase = dig(pod, "status", "phase")
     if phase in ("Succeeded", "Failed"):
         raise CliError(f"cannot attach a container in a completed pod; current phase is {phase}")
-    declared: Object = next((c for c in dig(pod, "spec", "containers", default=[]) if c["name"] == container), {})
+    declared: Object = next((c for c in all_containers(pod) if c["name"] == container), {})
     if tty and not declared.get("tty"):
         env.err(f"error: Unable to use a TTY - container {container} did not allocate one")
         tty = False

@@ -11,7 +11,8 @@ from cli.framework import flag, group, option
 from cli.generators import prune
 from cli.objects import dig
 from cli.printers.tabwriter import align
-from cli.writing import output_option
+from cli.resources import resolve
+from cli.writing import Writer, dry_run_option, filename_options, output_option
 
 command = group("auth", help="Inspect authorization.")
 ROOT = "/apis/authorization.k8s.io/v1"
@@ -144,3 +145,55 @@ async def whoami(env: Env, args: tuple[str, ...], **params: Any) -> None:
     for key, values in sorted((user.get("extra") or {}).items()):
         rows.append(f"Extra: {key}\t[{' '.join(values)}]")
     env.out(align("\n".join(rows), minwidth=6, padding=3))
+
+
+@declare(
+    "reconcile",
+    usage="-f FILENAME",
+    help="""
+    Reconciles rules for RBAC role, role binding, cluster role, and cluster role binding objects.
+
+    Missing objects are created, and the containing namespace is created for namespaced objects, if required. Existing
+    roles are updated to include the permissions in the input objects, and existing bindings the subjects; what they
+    have beyond that goes only if asked.
+    """,
+    examples="""
+    # Reconcile RBAC resources from a file
+    kubectl auth reconcile -f my-rbac-rules.yaml
+    """,
+    group=command,
+)
+@dry_run_option
+@filename_options
+@output_option
+@flag("--remove-extra-permissions", help="If true, removes extra permissions added to roles")
+@flag("--remove-extra-subjects", help="If true, removes extra subjects added to rolebindings")
+async def reconcile(env: Env, args: tuple[str, ...], **params: Any) -> None:
+    from cli import reconcile as rules
+
+    if args:
+        raise UsageError(f"unexpected arguments: [{' '.join(args)}]")
+    if not params["filename"]:
+        raise CliError("must specify one of -f and -k")
+    writer = Writer(env, dry_run=params["dry_run"], output=params["output"], manager="kubectl-auth-reconcile")
+    for target in await resolve(env, (), filenames=params["filename"], recursive=params["recursive"]):
+        kind = target.mapping.kind
+        if kind not in (*rules.ROLES, *rules.BINDINGS):
+            # Files mix RBAC objects with others; those are for `apply`.
+            continue
+        if target.mapping.version != "v1":
+            raise CliError(f"only rbac.authorization.k8s.io/v1 is supported: not *{target.mapping.version}.{kind}")
+        role = kind in rules.ROLES
+        remove = params["remove_extra_permissions" if role else "remove_extra_subjects"]
+        outcome = await rules.reconcile(env, writer, target, remove_extra=remove)
+        writer.report(target.mapping, outcome.object, "reconciled")
+        if not outcome.operation:
+            continue
+        caveat = f", but object opted out ({rules.PROTECTED}: false)" if outcome.protected else ""
+        env.err(f"\treconciliation required {outcome.operation}{caveat}")
+        word, show = ("rules", rules.shown_rule) if role else ("subjects", rules.shown_subject)
+        for title, found in (("missing", outcome.missing), ("extra", outcome.extra)):
+            if found:
+                env.err(f"\t{title} {word} {'added' if title == 'missing' else 'removed'}:")
+            for one in found:
+                env.err(f"\t\t{show(one)}")

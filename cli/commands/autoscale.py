@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from cli.env import Env
-from cli.errors import CliError
+from cli.errors import CliError, raise_all
 from cli.framework import command as declare
 from cli.framework import option
 from cli.resources import fetch_all, resolve
-from cli.writing import create_generated, dry_run_option, filename_options, output_option, raise_all
+from cli.writing import create_generated, dry_run_option, filename_options, output_option
 
 
 @declare(

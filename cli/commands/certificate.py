@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from cli.env import Env
-from cli.errors import ApiError, CliError, UsageError
+from cli.errors import ApiError, CliError, UsageError, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, group
 from cli.human import now
 from cli.resources import Target, fetch_all, resolve
-from cli.writing import Writer, each, filename_options, output_option, raise_all
+from cli.writing import Writer, each, filename_options, output_option
 
 command = group("certificate", help="Modify certificate resources.")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from cli.env import Env
-from cli.errors import UsageError
+from cli.errors import UsageError, raise_all
 from cli.framework import command as declare
 from cli.nodes import set_unschedulable
 from cli.resources import Target, fetch_all, resolve
-from cli.writing import Writer, dry_run_option, each, raise_all, selector_option
+from cli.writing import Writer, dry_run_option, each, selector_option
 
 
 @declare("cordon", usage="NODE", help="Mark node as unschedulable.")

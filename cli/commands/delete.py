@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from cli.env import Env
-from cli.errors import ApiError, CliError, Object
+from cli.errors import ApiError, CliError, Object, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.human import parse_duration
 from cli.resources import Target, fetch_all, resolve
 from cli.watching import until
-from cli.writing import dry_run_option, filename_options, raise_all, selector_option
+from cli.writing import dry_run_option, filename_options, selector_option
 
 CASCADES = {
     "": "Background",
@@ -176,7 +176,8 @@ async def _delete(
         if output == "name":
             env.out(f"{target.mapping.display}/{target.name}")
         else:
-            env.out(f'{target.mapping.display} "{target.name}" {word}{suffix}')
+            where = f" from {target.namespace} namespace" if target.namespace else ""
+            env.out(f'{target.mapping.display} "{target.name}" {word}{where}{suffix}')
         pending.append((target, _uid(answer)))
     if not count and not problems and by_list:
         env.out("No resources found")

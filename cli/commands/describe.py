@@ -6,11 +6,11 @@ from cli.describe.inspector import Inspector
 from cli.describe.registry import describer_for
 from cli.describe.text import Text
 from cli.env import Env
-from cli.errors import ApiError, UsageError
+from cli.errors import ApiError, UsageError, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.resources import Target, fetch, resolve
-from cli.writing import filename_options, raise_all, selector_option
+from cli.writing import filename_options, selector_option
 
 
 @declare(

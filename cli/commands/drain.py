@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 from cli.env import Env
-from cli.errors import CliError, Errors, UsageError
+from cli.errors import CliError, Errors, UsageError, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.human import parse_duration
 from cli.nodes import DrainRules, choose_pods, remove, set_unschedulable
 from cli.resources import Target, fetch_all, resolve
-from cli.writing import Writer, dry_run_option, raise_all, selector_option
+from cli.writing import Writer, dry_run_option, selector_option
 
 
 @declare(

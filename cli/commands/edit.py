@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cli.editor import edit_text, reopen
 from cli.env import Env
-from cli.errors import ApiError, CliError, Object, SilentExit, describe
+from cli.errors import ApiError, CliError, Object, SilentExit, describe, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.manifests import parse
@@ -15,7 +15,7 @@ from cli.printers.objects import Output
 from cli.printers.yaml import to_yaml
 from cli.resources import Target, fetch_all, resolve
 from cli.strategic import json_merge, same, schema_for, two_way
-from cli.writing import Writer, filename_options, output_option, raise_all, with_last_applied
+from cli.writing import Writer, filename_options, output_option, with_last_applied
 
 HEADER = """\
 # Please edit the object below. Lines beginning with a '#' will be ignored,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from cli.env import Env
-from cli.errors import CliError, Object
+from cli.errors import CliError, Object, raise_all
 from cli.framework import command as declare
 from cli.framework import option
 from cli.generators import int_or_text, prune, split_pairs
 from cli.objects import dig, labels_of
 from cli.resources import Target, fetch_all, resolve
-from cli.writing import create_generated, dry_run_option, filename_options, output_option, raise_all
+from cli.writing import create_generated, dry_run_option, filename_options, output_option
 
 EXPOSABLE = ("Deployment", "ReplicaSet", "ReplicationController", "Pod", "Service")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cli.discovery import Mapping
 from cli.env import Env
-from cli.errors import ApiError, CliError, Errors, Object, UsageError
+from cli.errors import ApiError, CliError, Object, UsageError, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.jsonpath import Template, relaxed
@@ -244,7 +244,7 @@ async def _human(env: Env, targets: Sequence[Target], options: Options) -> None:
             env.err("No resources found")
         else:
             env.err(f"No resources found in {env.namespace} namespace.")
-    _raise(problems)
+    raise_all(problems)
 
 
 async def _structured(env: Env, args: Sequence[str], targets: Sequence[Target], options: Options) -> None:
@@ -286,7 +286,7 @@ async def _structured(env: Env, args: Sequence[str], targets: Sequence[Target], 
             options.output,
             display="list",
         )
-    _raise(problems)
+    raise_all(problems)
 
 
 def _print_columns(name: str, argument: str, objects: list[Object], options: Options) -> None:
@@ -404,10 +404,3 @@ def _show(
         first=first,
     )
     return False
-
-
-def _raise(problems: list[Exception]) -> None:
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        raise Errors(problems)

@@ -7,7 +7,7 @@ from typing import Any
 from cli.commands.apply import validation
 from cli.commands.delete import wait_gone
 from cli.env import Env
-from cli.errors import ApiError, CliError, UsageError
+from cli.errors import ApiError, CliError, Object, UsageError
 from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.human import parse_duration
@@ -63,19 +63,31 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
             writer.report(target.mapping, obj, "replaced")
             return
         if params["force"]:
-            await _delete(env, target, params)
             writer.report(target.mapping, await writer.create(target, obj), "replaced")
             return
         if not dig(obj, "metadata", "resourceVersion"):
-            live = await env.client.get(target.path)
-            if LAST_APPLIED in annotations_of(live) and LAST_APPLIED not in annotations_of(obj):
-                # Whoever applies this object later needs to know what was applied before.
-                obj = with_last_applied(obj)
-            obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
+            obj = await _over_live(env, target, obj)
         made = await writer.replace(target, obj, subresource=params["subresource"])
         writer.report(target.mapping, made, "replaced")
 
+    if params["force"] and not writer.client_only:
+        for target in targets:
+            await _delete(env, target, params)
     await each(targets, one, verb="replacing")
+
+
+async def _over_live(env: Env, target: Target, obj: Object) -> Object:
+    """The object with the live one's version; one that does not exist is the server's to refuse."""
+    try:
+        live = await env.client.get(target.path)
+    except ApiError as problem:
+        if problem.is_not_found:
+            return obj
+        raise
+    if LAST_APPLIED in annotations_of(live) and LAST_APPLIED not in annotations_of(obj):
+        # Whoever applies this object later needs to know what was applied before.
+        obj = with_last_applied(obj)
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": live["metadata"]["resourceVersion"]}}
 
 
 async def _delete(env: Env, target: Target, params: dict[str, Any]) -> None:
@@ -92,6 +104,7 @@ async def _delete(env: Env, target: Target, params: dict[str, Any]) -> None:
         if problem.is_not_found:
             return
         raise
-    env.out(f'{target.mapping.display} "{target.name}" deleted')
+    where = f" from {target.namespace} namespace" if target.namespace else ""
+    env.out(f'{target.mapping.display} "{target.name}" deleted{where}')
     uid = dig(answer, "details", "uid") or dig(answer, "metadata", "uid", default="")
     await wait_gone(env, [(target, uid)], timeout=parse_duration(params["timeout"]))

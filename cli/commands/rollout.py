@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cli.env import Env
-from cli.errors import CliError, Object, UsageError
+from cli.errors import CliError, Object, UsageError, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, group, option
 from cli.human import now, parse_duration
@@ -17,7 +17,7 @@ from cli.resources import Target, fetch_all, resolve
 from cli.revisions import Revision, choose, revisions
 from cli.rollout_status import progress
 from cli.watching import until
-from cli.writing import Writer, dry_run_option, each, filename_options, output_option, raise_all, selector_option
+from cli.writing import Writer, dry_run_option, each, filename_options, output_option, selector_option
 
 command = group(
     "rollout",

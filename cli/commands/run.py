@@ -211,7 +211,7 @@ async def _attached(env: Env, pod: Object, params: dict[str, Any]) -> None:
             await env.client.request("DELETE", path, body={"kind": "DeleteOptions", "apiVersion": "v1"})
             sys.stdout.flush()
             if not params["quiet"]:
-                env.out(f'pod "{name_of(pod)}" deleted')
+                env.out(f'pod "{name_of(pod)}" deleted from {namespace_of(pod)} namespace')
     if code:
         raise SilentExit(code)
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from cli.env import Env
-from cli.errors import CliError, Object, UsageError
+from cli.errors import CliError, Object, UsageError, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, group, option
 from cli.generators import split_list, split_pairs
 from cli.objects import clone, dig
 from cli.resources import Target, fetch_all, resolve
 from cli.strategic import json_merge, schema_for, two_way
-from cli.writing import Writer, dry_run_option, each, filename_options, output_option, raise_all, selector_option
+from cli.writing import Writer, dry_run_option, each, filename_options, output_option, selector_option
 
 command = group("set", help="Configure application resources. These commands help you make changes to existing ones.")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from cli.env import Env
-from cli.errors import CliError, Object, UsageError
+from cli.errors import CliError, Object, UsageError, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.objects import dig
 from cli.resources import Target, fetch_all, resolve
-from cli.writing import Writer, dry_run_option, each, output_option, raise_all, selector_option
+from cli.writing import Writer, dry_run_option, each, output_option, selector_option
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cli.commands.delete import wait_gone
 from cli.env import Env
-from cli.errors import ApiError, CliError, Object, UsageError
+from cli.errors import ApiError, CliError, Object, UsageError, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.human import parse_duration
@@ -16,7 +16,7 @@ from cli.jsonpath import Template, format_value, relaxed
 from cli.objects import dig
 from cli.resources import Target, fetch_all, resolve
 from cli.watching import until
-from cli.writing import filename_options, output_option, raise_all, selector_option
+from cli.writing import filename_options, output_option, selector_option
 
 Test = Callable[[Object], bool]
 

@@ -38,6 +38,8 @@ def sandbox_body(config: SandboxConfig, *, image: str, labels: Mapping[str, str]
         "ReadonlyRootfs": True,
         "OomScoreAdj": capabilities.oom_score(SANDBOX_OOM_SCORE_ADJ, granted),
     }
+    if config.runtime_handler:
+        host["Runtime"] = config.runtime_handler
     if not config.host_ipc:
         host["ShmSize"] = config.shm_size or DEFAULT_SHM_SIZE
     body: Json = {
@@ -75,6 +77,7 @@ def container_body(
             for d in config.devices
         ],
         **resources(config.resources, granted),
+        **({"Runtime": sandbox.runtime_handler} if sandbox.runtime_handler else {}),
         **_security(config.security, _known_to_docker(granted, api_version), device_rules),
     }
     body: Json = {
@@ -128,7 +131,8 @@ def _pid_mode(shared: str, sandbox: SandboxConfig, config: ContainerConfig) -> s
 
 
 def _mount(mount: Mount, api_version: tuple[int, int]) -> Json:
-    options: Json = {"Propagation": mount.propagation}
+    # Private is Docker's default but for what holds its own directories (`/` of a node): it must choose there.
+    options: Json = {} if mount.propagation == "rprivate" else {"Propagation": mount.propagation}
     if mount.read_only and api_version >= (1, 44):
         # From this version on Docker makes submounts read-only too unless told; Kubernetes' default is not to.
         options["ReadOnlyNonRecursive"] = True

@@ -260,7 +260,7 @@ def test_delete_waits_until_the_object_is_gone(run: Run, server: FakeServer) -> 
     server.on(f"GET {PODS}/web", get)
     server.on(f"GET {PODS}", b'{"type":"DELETED","object":{"metadata":{"name":"web"}}}\n')
     result = run("delete", "pod", "web", "--grace-period=3")
-    assert (result.code, result.out) == (0, 'pod "web" deleted\n')
+    assert (result.code, result.out) == (0, 'pod "web" deleted from default namespace\n')
     sent = server.requests("DELETE")[0].json
     assert sent == {
         "kind": "DeleteOptions",

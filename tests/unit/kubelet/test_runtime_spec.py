@@ -121,6 +121,12 @@ def test_read_only_mounts_stay_non_recursive() -> None:
     assert new == {"Propagation": "rslave", "ReadOnlyNonRecursive": True}
 
 
+def test_private_mounts_leave_the_propagation_to_docker() -> None:
+    """It refuses an explicit `rprivate` for a source that holds its own directories: a node's `/`."""
+    mount = cri.Mount("/", "/host")
+    assert container(replace(CONTAINER, mounts=(mount,)))["HostConfig"]["Mounts"][0]["BindOptions"] == {}
+
+
 def test_labels_carry_everything_there_and_back() -> None:
     config = replace(
         SANDBOX,
@@ -233,3 +239,10 @@ def test_a_container_never_ends_before_it_starts() -> None:
         inspected(StartedAt="2026-01-01T00:00:02.5Z", FinishedAt="2026-01-01T00:00:02.4999Z")
     )
     assert found.finished_at == found.started_at
+
+
+def test_a_runtime_class_is_one_of_dockers_runtimes_for_the_whole_pod() -> None:
+    handled = replace(SANDBOX, runtime_handler="runsc")
+    assert sandbox_host(handled)["Runtime"] == "runsc"
+    assert container(CONTAINER, handled)["HostConfig"]["Runtime"] == "runsc"
+    assert "Runtime" not in sandbox_host(SANDBOX)
