@@ -84,6 +84,7 @@ class SandboxConfig:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     shm_size: int | None = None  # bytes
+    runtime_handler: str = ""  # a RuntimeClass's; "": the runtime's default
 
 
 @dataclass(frozen=True, slots=True)

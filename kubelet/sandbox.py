@@ -8,7 +8,7 @@ from kubelet.config import Config
 from kubelet.cri import PortMapping, SandboxConfig
 
 
-def sandbox_config(pod: Pod, attempt: int, config: Config) -> SandboxConfig:
+def sandbox_config(pod: Pod, attempt: int, config: Config, runtime_handler: str = "") -> SandboxConfig:
     """Raises ConfigError if the pod's hostname can't be."""
     security = pod.spec.security_context
     return SandboxConfig(
@@ -28,6 +28,7 @@ def sandbox_config(pod: Pod, attempt: int, config: Config) -> SandboxConfig:
         sysctls={s.name: s.value for s in (security.sysctls if security else None) or ()},
         labels=dict(pod.metadata.labels or {}),
         annotations={},
+        runtime_handler=runtime_handler,
     )
 
 

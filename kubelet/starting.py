@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api import errors
+from api.types.node_v1 import RuntimeClass
 from kubelet import cri, lifecycle, metrics, podutil
 from kubelet.containers import Place
 from kubelet.downward import Addresses
@@ -41,6 +42,7 @@ class Starter:
         self._worker = worker
         self._services = worker.services
         self._sandbox: cri.SandboxStatus | None = None
+        self._handler: str | None = None
 
     async def sandbox(self, attempt: int) -> None:
         """Make the pod's sandbox; what is left of an earlier one is ended first. Raises StartFailure."""
@@ -59,9 +61,10 @@ class Starter:
                 await worker.killer().kill_all(snapshot, grace=podutil.spec_grace(worker.pod))
                 for old in snapshot.sandboxes:
                     await services.runtime.stop_sandbox(old.id)
-            self._sandbox = await services.runtime.run_sandbox(sandbox_config(worker.pod, attempt, services.config))
-        except (cri.RuntimeFailure, ConfigError, OSError) as error:
-            message = str(error)
+            config = sandbox_config(worker.pod, attempt, services.config, await self._runtime_handler())
+            self._sandbox = await services.runtime.run_sandbox(config)
+        except (cri.RuntimeFailure, ConfigError, OSError, errors.StatusError) as error:
+            message = error.message if isinstance(error, errors.StatusError) else str(error)
             services.recorder.event(
                 worker.pod, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {message}"
             )
@@ -90,6 +93,19 @@ class Starter:
         if sandbox is None:
             raise StartFailure("", "", 0.0)  # gone again meanwhile: look anew
         await self._run(container, last, image, sandbox, image_volumes)
+
+    async def _runtime_handler(self) -> str:
+        """What the pod's RuntimeClass calls the runtime; "" for the default one. A class's handler never changes.
+        Raises StatusError if there is no such class."""
+        name = self._worker.pod.spec.runtime_class_name
+        if name and self._handler is None:
+            try:
+                self._handler = (await self._services.api.get(RuntimeClass, name)).handler
+            except errors.StatusError as error:
+                if not errors.is_not_found(error):
+                    raise
+                raise errors.not_found("runtimeclass.node.k8s.io", name) from None
+        return self._handler or ""
 
     def _present_sandbox(self) -> cri.SandboxStatus | None:
         known = active_sandbox(self._worker.snapshot)
@@ -142,9 +158,10 @@ class Starter:
         except cri.RuntimeFailure as error:
             raise failed("CreateContainerError", str(error)) from None
         try:
-            sandbox_as_made = sandbox_config(pod, sandbox.attempt, services.config)
+            handler = await self._runtime_handler()
+            sandbox_as_made = sandbox_config(pod, sandbox.attempt, services.config, handler)
             container_id = await services.runtime.create_container(sandbox.id, sandbox_as_made, config)
-        except (cri.RuntimeFailure, ConfigError) as error:
+        except (cri.RuntimeFailure, ConfigError, errors.StatusError) as error:
             raise failed("CreateContainerError", str(error)) from None
         services.recorder.event(reference, "Normal", "Created", f"Created container: {container.name}")
         hook = container.lifecycle.post_start if container.lifecycle else None

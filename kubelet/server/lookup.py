@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from api import errors
-from api.types.core_v1 import ContainerStatus, Pod
-from api.types.meta_v1 import Status
+from api import codec, errors
+from api.types.core_v1 import Container, ContainerStatus, Pod, PodList, PodSpec
+from api.types.meta_v1 import ObjectMeta, Status
 from kubelet import cri
 from kubelet.podutil import find_container
 from proto import node_pb2
@@ -35,6 +35,23 @@ def find_pod(lookup: PodLookup, ref: node_pb2.PodRef) -> Pod:
     if pod is None:
         raise failure("pod does not exist", 404)
     return pod
+
+
+def pod_list(lookup: PodLookup) -> bytes:
+    """The kubelet's /pods: every pod of the node as the node sees it now, a PodList as JSON."""
+    return codec.encode(PodList(items=list(lookup.pods())))
+
+
+async def running_pod_list(runtime: cri.Runtime) -> bytes:
+    """The kubelet's /runningpods: what runs, whether or not the API server knows of it."""
+    items: list[Pod] = []
+    for snapshot in (await runtime.list_pods()).values():
+        running = [run for run in snapshot.containers if run.state is cri.State.RUNNING]
+        if running or any(sandbox.state is cri.State.RUNNING for sandbox in snapshot.sandboxes):
+            metadata = ObjectMeta(name=snapshot.name, namespace=snapshot.namespace, uid=snapshot.uid)
+            containers = [Container(name=run.name, image=run.image) for run in running]
+            items.append(Pod(metadata=metadata, spec=PodSpec(containers=containers)))
+    return codec.encode(PodList(items=items))
 
 
 def container_name(pod: Pod, ref: node_pb2.PodRef) -> str:

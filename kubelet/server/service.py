@@ -14,7 +14,7 @@ from kubelet import cri
 from kubelet.server import logs, sessions
 from kubelet.server.failures import answered
 from kubelet.server.identity import OnlyApiserver
-from kubelet.server.lookup import PodLookup, find_pod
+from kubelet.server.lookup import PodLookup, find_pod, pod_list, running_pod_list
 from kubelet.server.metrics import Metrics
 from kubelet.server.summary import Summary
 from proto import node_pb2, node_pb2_grpc
@@ -72,7 +72,14 @@ class NodeService(node_pb2_grpc.NodeServicer):
 
     async def Metrics(self, request: node_pb2.MetricsRequest, context: Any) -> node_pb2.MetricsResponse:
         async with answered(context):
-            return node_pb2.MetricsResponse(text=await self._metrics.text(request.path))
+            match request.path.rstrip("/"):
+                case "/pods":
+                    text = pod_list(self._lookup)
+                case "/runningpods":
+                    text = await running_pod_list(self._runtime)
+                case path:
+                    text = await self._metrics.text(path)
+            return node_pb2.MetricsResponse(text=text)
         raise AssertionError("answered() aborts the call")
 
 

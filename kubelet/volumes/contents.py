@@ -7,6 +7,7 @@ policy of changing only on mismatch is for volumes that outlive a pod, and does 
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from api.types.core_v1 import Pod
@@ -25,7 +26,8 @@ def show(pod: Pod, path: Path, files: Payload, *, in_memory: bool) -> None:
     if in_memory and not mounts.is_mount_point(path):
         mounts.mount("tmpfs", path, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV)
         made = True
-    if made or path.stat().st_mode & MODE != MODE:
-        path.chmod(MODE)  # the umask must not weigh in
+    found = path.stat().st_mode
+    if made or found & MODE != MODE:
+        path.chmod(stat.S_IMODE(found) | MODE)  # the umask must not weigh in, and a tmpfs keeps its sticky bit
         apply_fs_group(pod, path)
     atomic_writer.write(path, files, lambda _: apply_fs_group(pod, path, read_only=True))

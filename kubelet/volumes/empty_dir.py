@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,12 +30,13 @@ class EmptyDir(VolumeKind):
                 _make(pod, path)
         elif not mounts.is_mount_point(path):
             path.mkdir(mode=0o777, parents=True, exist_ok=True)
-            mode = _ownership(pod)
             if medium == "Memory":
-                options = ",".join(filter(None, (mode, _size_option(pod, volume))))
+                # A tmpfs has the sticky bit unless told otherwise, and upstream doesn't.
+                options = ",".join(filter(None, (_ownership(pod, 0o1777), _size_option(pod, volume))))
                 mounts.mount("tmpfs", path, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, options)
             else:
-                mounts.mount("nodev", path, "hugetlbfs", 0, f"{mode},pagesize={_page_size(pod, medium)}")
+                options = f"{_ownership(pod, 0o777)},pagesize={_page_size(pod, medium)}"
+                mounts.mount("nodev", path, "hugetlbfs", 0, options)
         return path
 
 
@@ -48,10 +50,10 @@ def _make(pod: Pod, path: Path) -> None:
     unfinished.rename(path)
 
 
-def _ownership(pod: Pod) -> str:
+def _ownership(pod: Pod, mode: int) -> str:
     """Mount options that do what `apply_fs_group` does to a directory."""
     group = fs_group(pod)
-    return "mode=0777" if group is None else f"mode=2777,gid={group}"
+    return f"mode={mode:o}" if group is None else f"mode={mode | stat.S_ISGID:o},gid={group}"
 
 
 def _size_option(pod: Pod, volume: Volume) -> str:

@@ -92,6 +92,9 @@ async def node(request: Request) -> web.StreamResponse:
         if path == "/healthz":
             await stub.Stats(node_pb2.StatsRequest())
             return web.Response(text="ok")
+        if path in ("/pods", "/runningpods"):
+            pods = await stub.Metrics(node_pb2.MetricsRequest(path=path))
+            return web.Response(body=pods.text, content_type="application/json")
         if path.startswith("/metrics"):
             metrics = await stub.Metrics(node_pb2.MetricsRequest(path=path))
             return web.Response(body=metrics.text, content_type="text/plain")

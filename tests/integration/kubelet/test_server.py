@@ -260,6 +260,7 @@ async def test_stats_and_metrics_tell_of_the_pod(pods: Pods, node: Node) -> None
             ("/metrics", "# TYPE"),
             ("/metrics/resource", "pod_memory_working_set_bytes{"),
             ("/metrics/cadvisor", "container_network_receive_bytes_total{"),
+            ("/pods", '"kind":"PodList"'),
         ):
             text = (await stub.Metrics(node_pb2.MetricsRequest(path=path))).text.decode()
             assert name in text

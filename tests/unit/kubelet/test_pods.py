@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from api import codec, errors
-from api.types.core_v1 import ConfigMap, Node, Pod
+from api.types.core_v1 import ConfigMap, Node, Pod, PodList
 from api.types.meta_v1 import ObjectMeta
+from api.types.node_v1 import RuntimeClass
 from client.fake import Action
 from kubelet.cri import ExecResult, ImageStatus, RuntimeFailure, State
+from kubelet.server.lookup import pod_list, running_pod_list
 from tests.unit.kubelet.harness import IMAGE, Harness, container, make_pod
 
 
@@ -459,3 +461,30 @@ async def test_a_runtime_that_is_away_only_delays(node: Harness) -> None:
     await node.delete()
     await node.until(lambda: node.find() is None)
     assert not node.runtime.is_running("app")
+
+
+async def test_a_runtime_class_names_the_runtime(node: Harness) -> None:
+    node.api.add(RuntimeClass(metadata=ObjectMeta(name="sandboxed"), handler="io.example.v2"))
+    node.api.add(make_pod(runtimeClassName="sandboxed"))
+    await node.until(node.is_ready)
+    [config] = node.runtime.sandbox_configs.values()
+    assert config.runtime_handler == "io.example.v2"
+
+
+async def test_a_runtime_class_that_is_gone_keeps_the_pod_from_starting(node: Harness) -> None:
+    node.api.add(make_pod(runtimeClassName="none"))
+    await node.until(lambda: node.events("FailedCreatePodSandBox"))
+    assert 'runtimeclass.node.k8s.io "none" not found' in node.events("FailedCreatePodSandBox")[0]
+    assert not node.runtime.sandboxes
+
+
+async def test_the_node_tells_which_pods_it_has(node: Harness) -> None:
+    node.api.add(make_pod())
+    await node.until(node.is_ready)
+    listed = codec.decode(pod_list(node.kubelet.pods), PodList)
+    assert [(p.metadata.name, p.status.phase) for p in listed.items] == [("web", "Running")]
+    [running] = codec.decode(await running_pod_list(node.runtime), PodList).items
+    assert (running.metadata.namespace, running.metadata.uid) == ("default", "uid-web")
+    assert [c.name for c in running.spec.containers] == ["app"]
+    node.runtime.exit("app", 0)
+    await node.until(lambda: node.status().restart_count == 1)

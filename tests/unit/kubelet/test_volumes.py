@@ -121,7 +121,7 @@ def test_files_that_follow_the_api_belong_to_the_group_with_their_root(tmp_path:
         for data in (b"1", b"2"):
             contents.show(pod, path, {"a": Projected(data, 0o400)}, in_memory=in_memory)
             assert mounts.is_mount_point(path) is in_memory
-            assert (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (2000, 0o2777)
+            assert (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (2000, 0o3777 if in_memory else 0o2777)
             assert ((path / "a").stat().st_gid, stat.S_IMODE((path / "a").stat().st_mode)) == (2000, 0o440)
             assert (path / "a").lstat().st_gid == 2000
     finally:
@@ -136,7 +136,7 @@ async def test_memory_volumes_are_bounded_and_go_away(tmp_path: Path) -> None:
     await EmptyDir().set_up(pod_with(), volume, path)
     assert mounts.is_mount_point(path)
     assert os.statvfs(path).f_blocks * os.statvfs(path).f_frsize == 1 << 20
-    assert stat.S_IMODE(path.stat().st_mode) == 0o777
+    assert stat.S_IMODE(path.stat().st_mode) == 0o1777
     assert len(mounts.mounts_below(tmp_path)) == 1
     mounts.clear(tmp_path / "pods/u")
     assert not (tmp_path / "pods/u").exists() and not mounts.mounts_below(tmp_path)
