@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +26,14 @@ class Routes:
 
     def __init__(self, cluster_cidr: str) -> None:
         self._cluster_cidr = cluster_cidr
+        self._failing: dict[str, str] = {}
 
     async def sync(self, wanted: Mapping[str, str]) -> None:
-        """Make our routes exactly `wanted` (pod CIDR -> the node's address). One bad route does not stop the others."""
+        """Make our routes exactly `wanted` (pod CIDR -> the node's address).
+
+        One bad route does not stop the others; it is logged, and tried again by the next `sync`. Raises OSError or
+        NetlinkError if the kernel's routes cannot be read.
+        """
         async with AsyncIPRoute() as ipr:
             have: dict[str, str] = {}
             closed = False
@@ -39,21 +46,23 @@ class Routes:
                 else:
                     have[destination] = route.get("gateway") or ""
             if not closed:
-                await ipr.route(
-                    "replace",
-                    dst=self._cluster_cidr,
-                    type="unreachable",
-                    proto=PROTOCOL,
-                    priority=_UNREACHABLE_METRIC,
-                )
+                barrier = {"type": "unreachable", "priority": _UNREACHABLE_METRIC}
+                await self._change(ipr, "replace", self._cluster_cidr, **barrier)
             for cidr in have.keys() - wanted.keys():
                 log.info("removing the route to %s", cidr)
-                await ipr.route("del", dst=cidr, proto=PROTOCOL)
+                await self._change(ipr, "del", cidr)
             for cidr, gateway in wanted.items():
-                if have.get(cidr) == gateway:
-                    continue
-                log.info("routing %s through %s", cidr, gateway)
-                try:
-                    await ipr.route("replace", dst=cidr, gateway=gateway, proto=PROTOCOL)
-                except Exception as error:
-                    log.warning("cannot route %s through %s: %s", cidr, gateway, error)
+                if have.get(cidr) != gateway and await self._change(ipr, "replace", cidr, gateway=gateway):
+                    log.info("routing %s through %s", cidr, gateway)
+
+    async def _change(self, ipr: AsyncIPRoute, command: str, cidr: str, **more: Any) -> bool:
+        try:
+            await ipr.route(command, dst=cidr, proto=PROTOCOL, **more)
+        except NetlinkError as error:
+            why = str(error)
+            if self._failing.get(cidr) != why:  # said once, however often it is tried
+                log.warning("cannot %s the route to %s %s: %s", command, cidr, more.get("gateway", ""), why)
+            self._failing[cidr] = why
+            return False
+        self._failing.pop(cidr, None)
+        return True

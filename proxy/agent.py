@@ -10,8 +10,11 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from prometheus_client import Counter, Histogram
@@ -24,6 +27,7 @@ from client.informer import Informer
 from component.routes import Routes
 from proxy import conntrack, nft
 from proxy.announce import Announcer
+from proxy.claims import Claims
 from proxy.health_ports import HealthPorts
 from proxy.rules import TABLE, Fragment, Network, base, merge, render, transaction
 from proxy.services import SERVICE_NAME_LABEL, ServicePort, resolve
@@ -34,6 +38,9 @@ SYNC_SECONDS = Histogram("pykube_proxy_sync_seconds", "Seconds from the first un
 SYNC_FAILURES = Counter("pykube_proxy_sync_failures_total", "Transactions that nft refused.")
 
 _RETRY_SECONDS = 1.0
+#: Between looks at the kernel's routes: an uplink that was away for a moment has lost those through it.
+_ROUTES_SECONDS = 10.0
+ZONE_LABEL = "topology.kubernetes.io/zone"
 _UNHEALTHY_AFTER_SECONDS = 120.0  # kube-proxy's: two minutes behind is not healthy
 
 Key = tuple[str, str]  # namespace, name
@@ -50,12 +57,15 @@ class Agent:
         self._nodes = Informer(api, Node)
         self._slices.add_index("service", lambda s: ["/".join(_service_key(s))])
         self._routes = Routes(network.cluster_cidr)
-        self._health_ports = HealthPorts()
+        self._health_ports = HealthPorts(self.healthy)
         self._announcer = Announcer()
         self._balanced: dict[Key, frozenset[str]] = {}  # load balancer addresses that this node serves
         self._applied: dict[Key, Fragment] = {}
+        self._claims = Claims()
+        self._pods = ip_network(network.cluster_cidr)
         self._ports: dict[Key, list[ServicePort]] = {}
         self._applied_nodes: frozenset[str] = frozenset()
+        self._applied_zone = ""
         self._dirty: set[Key] = set()
         self._dirty_since: float | None = None  # monotonic seconds
         self._rewrite = True
@@ -130,36 +140,43 @@ class Agent:
                 SYNC_SECONDS.observe(time.monotonic() - since)
 
     async def _apply(self, dirty: set[Key]) -> None:
-        keys = dirty | self._applied.keys() if self._rewrite else dirty
-        ports = {key: self._resolve(key) for key in keys}
-        fragments = {key: merge(render(p, self._network) for p in ports[key]) for key in keys}
+        zone = self._zone()
+        if self._rewrite or zone != self._applied_zone:
+            dirty = dirty | self._applied.keys()
+        ports, fragments = self._render(dirty, zone)
+        if not self._rewrite and (contested := self._claims.contested(self._old(dirty), fragments.values())):
+            log.warning("several Services claim %s: the oldest gets it", ", ".join(contested))
+            self._rewrite = True
+            ports, fragments = self._render(dirty | self._applied.keys(), zone)
+        keys = fragments.keys()
         nodes = self._node_addresses()
         if self._rewrite:
             script = base(self._network) + transaction(Fragment(), merge(fragments.values()))
             script += _node_elements(frozenset(), nodes)
         else:
-            old = merge(self._applied[key] for key in keys if key in self._applied)
+            old = merge(self._old(keys))
             script = transaction(old, merge(fragments.values()))
             script += _node_elements(self._applied_nodes, nodes)
         if script:
             await nft.apply(script)
         self._rewrite = False
         self._written = True
-        self._applied_nodes = nodes
-        stale = _stale_udp(self._ports, ports)
+        self._applied_nodes, self._applied_zone = nodes, zone
+        served = _served_udp(self._ports, ports)
         for key, fragment in fragments.items():
+            self._claims.replace(self._applied.get(key, Fragment()), fragment)
             if ports[key]:
                 self._applied[key], self._ports[key] = fragment, ports[key]
             else:
                 self._applied.pop(key, None)
                 self._ports.pop(key, None)
-        for flows, endpoints in stale:
-            await conntrack.forget_udp(flows, endpoints)
+        if served:
+            await conntrack.forget_udp(served, self._is_ours)
         for key in keys:
             service = self._services.get(*key)
             number = service.spec.health_check_node_port or 0 if service else 0
-            local = sum(e.local for e in {e for p in ports[key] for e in p.cluster})
-            await self._health_ports.set(key, number, local)
+            local = {ip for p in ports[key] for ip in p.local_ready}
+            await self._health_ports.set(key, number, len(local))
         await self._announce(ports)
 
     async def _announce(self, changed: dict[Key, list[ServicePort]]) -> None:
@@ -176,25 +193,45 @@ class Agent:
         except (OSError, NetlinkError) as error:
             log.error("cannot answer for load balancer addresses: %s", error)
 
-    def _resolve(self, key: Key) -> list[ServicePort]:
+    def _old(self, keys: Iterable[Key]) -> list[Fragment]:
+        return [self._applied[key] for key in keys if key in self._applied]
+
+    def _is_ours(self, flow: conntrack.Flow) -> bool:
+        """Whether a UDP flow to some node port is to this node's, and not to a stranger's port of that number."""
+        node = self._nodes.get("", self._node_name)
+        return (node is not None and flow.address == _internal_ip(node)) or ip_address(flow.endpoint) in self._pods
+
+    def _render(self, keys: Iterable[Key], zone: str) -> tuple[dict[Key, list[ServicePort]], dict[Key, Fragment]]:
+        """Younger Services first: where two claim one address, the last that is written has it."""
+        ordered = sorted(keys, key=self._age, reverse=True)
+        ports = {key: self._resolve(key, zone) for key in ordered}
+        return ports, {key: merge(render(p, self._network) for p in ports[key]) for key in ordered}
+
+    def _age(self, key: Key) -> tuple[str, Key]:
+        service = self._services.get(*key)
+        return (service.metadata.creation_timestamp or "") if service else "", key
+
+    def _resolve(self, key: Key, zone: str) -> list[ServicePort]:
         service = self._services.get(*key)
         if service is None:
             return []
-        return resolve(service, self._slices.by_index("service", f"{key[0]}/{key[1]}"), self._node_name)
+        return resolve(service, self._slices.by_index("service", f"{key[0]}/{key[1]}"), self._node_name, zone)
 
     # -- nodes ----------------------------------------------------------------------------------------------------
 
     def _node_updated(self, old: Node, new: Node) -> None:
-        if (old.spec.pod_cidr, _internal_ip(old)) != (new.spec.pod_cidr, _internal_ip(new)):
+        if (old.spec.pod_cidr, _internal_ip(old), _zone(old)) != (new.spec.pod_cidr, _internal_ip(new), _zone(new)):
             self._nodes_changed.set()
+
+    def _zone(self) -> str:
+        node = self._nodes.get("", self._node_name)
+        return _zone(node) if node is not None else ""
 
     def _node_addresses(self) -> frozenset[str]:
         return frozenset(ip for n in self._nodes.list() if (ip := _internal_ip(n)))
 
     async def _sync_nodes(self) -> None:
-        self._nodes_changed.set()
         while True:
-            await self._nodes_changed.wait()
             self._nodes_changed.clear()
             wanted = {
                 n.spec.pod_cidr: ip
@@ -204,10 +241,11 @@ class Agent:
             self._wake.set()
             try:
                 await self._routes.sync(wanted)
-            except OSError as error:
+            except (OSError, NetlinkError) as error:
                 log.error("cannot write routes, trying again: %s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
-                self._nodes_changed.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_ROUTES_SECONDS):
+                    await self._nodes_changed.wait()
 
 
 def _key(obj: Any) -> Key:
@@ -228,22 +266,25 @@ def _node_elements(old: frozenset[str], new: frozenset[str]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def _stale_udp(
-    old: dict[Key, list[ServicePort]], new: dict[Key, list[ServicePort]]
-) -> list[tuple[list[tuple[str, int]], set[str]]]:
-    """For each changed Service its UDP flows (address, port) and the endpoints it has lost."""
-    stale = []
+def _zone(node: Node) -> str:
+    return (node.metadata.labels or {}).get(ZONE_LABEL, "")
+
+
+def _served_udp(old: Mapping[Key, list[ServicePort]], new: Mapping[Key, list[ServicePort]]) -> conntrack.Served:
+    """Who may answer from now on at the UDP addresses that changed Services have, or have had."""
+    served = conntrack.Served()
     for key, ports in new.items():
-        now = {p.key: p for p in ports}
-        for before in old.get(key, ()):
-            if before.protocol != "udp":
-                continue
-            after = now.get(before.key)
-            lost = {e.ip for e in before.cluster} - {e.ip for e in (after.cluster if after else ())}
-            if lost:
-                addresses = (before.cluster_ip, *before.external_ips, *before.load_balancer_ips)
-                flows = [(ip, before.port) for ip in addresses]
-                if before.node_port:
-                    flows.append(("", before.node_port))
-                stale.append((flows, lost))
-    return stale
+        before, now = _udp(old.get(key, ())), _udp(ports)
+        if before == now:
+            continue
+        for port in (*before, *now):
+            endpoints = port.serving if port in now else frozenset[str]()
+            for address in (port.cluster_ip, *port.external_ips, *port.load_balancer_ips):
+                served.addresses.setdefault((address, port.port), set()).update(endpoints)
+            if port.node_port:
+                served.node_ports.setdefault(port.node_port, set()).update(endpoints)
+    return served
+
+
+def _udp(ports: Iterable[ServicePort]) -> list[ServicePort]:
+    return [p for p in ports if p.protocol == "udp"]

@@ -1,11 +1,13 @@
 """`healthCheckNodePort`: tells a load balancer in front whether this node has endpoints of a Service.
 
-Answers as kube-proxy does: 200 with `localEndpoints` above zero, else 503.
+Answers as kube-proxy does: 200 if there are any and the proxy keeps up, else 503; the number stands in the body, and in
+a header for balancers that weigh nodes by it (KEP-3836).
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -13,9 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class HealthPorts:
-    """One HTTP server for each Service that has a health check port."""
+    """One HTTP server for each Service that has a health check port. `healthy` answers "" while the proxy keeps up."""
 
-    def __init__(self) -> None:
+    def __init__(self, healthy: Callable[[], str]) -> None:
+        self._healthy = healthy
         self._local: dict[tuple[str, str], int] = {}
         self._servers: dict[tuple[str, str], tuple[int, web.AppRunner]] = {}
 
@@ -35,9 +38,7 @@ class HealthPorts:
             return
 
         async def answer(request: web.Request) -> web.Response:
-            count = self._local.get(key, 0)
-            body = {"service": {"namespace": key[0], "name": key[1]}, "localEndpoints": count}
-            return web.json_response(body, status=200 if count else 503)
+            return self._answer(key)
 
         app = web.Application()
         app.router.add_get("/{path:.*}", answer)
@@ -50,3 +51,13 @@ class HealthPorts:
             await runner.cleanup()
             return
         self._servers[key] = port, runner
+
+    def _answer(self, key: tuple[str, str]) -> web.Response:
+        count, healthy = self._local.get(key, 0), not self._healthy()
+        body = {
+            "service": {"namespace": key[0], "name": key[1]},
+            "localEndpoints": count,
+            "serviceProxyHealthy": healthy,
+        }
+        headers = {"X-Content-Type-Options": "nosniff", "X-Load-Balancing-Endpoint-Weight": str(count)}
+        return web.json_response(body, status=200 if count and healthy else 503, headers=headers)

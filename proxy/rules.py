@@ -120,7 +120,8 @@ def render(port: ServicePort, network: Network) -> Fragment:
 def _cluster_ip(fragment: Fragment, port: ServicePort, identity: str, network: Network) -> None:
     key = f"{port.cluster_ip} . {port.protocol} . {port.port}"
     if not port.internal:
-        fragment.elements["no-endpoint-services", key] = "goto reject-chain"
+        # With endpoints elsewhere that the policy keeps us from, silence is upstream's answer; without any, a refusal.
+        fragment.elements["no-endpoint-services", key] = "drop" if port.cluster else "goto reject-chain"
         return
     chain = f"service-{identity}"
     # Who is outside of the pod network cannot answer a pod on another node by itself: the reply must come back here.

@@ -2,7 +2,8 @@
 
 Pure functions from Service and EndpointSlice objects; nothing here knows nftables. The rules are kube-proxy's:
 ready endpoints first; where a policy leaves none, endpoints that are terminating but still serving (KEP-1669);
-`internalTrafficPolicy`/`externalTrafficPolicy: Local` confine traffic to this node's endpoints (KEP-2086).
+`internalTrafficPolicy`/`externalTrafficPolicy: Local` confine traffic to this node's endpoints (KEP-2086); elsewhere
+endpoints that hints mean for this node or its zone are preferred (KEP-2433, KEP-3015).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from api.types.discovery_v1 import EndpointSlice
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 SERVICE_PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
-HEADLESS_LABEL = "service.kubernetes.io/headless"
 DEFAULT_AFFINITY_SECONDS = 10_800
 
 
@@ -48,6 +48,10 @@ class ServicePort:
     external: tuple[Endpoint, ...]
     #: Those of the whole cluster, which pods may reach through external addresses whatever the policy.
     cluster: tuple[Endpoint, ...]
+    #: Addresses of all endpoints that still answer, also of those that new connections no longer go to.
+    serving: frozenset[str] = frozenset()
+    #: Addresses of this node's ready endpoints: what a load balancer's health check counts.
+    local_ready: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:
@@ -64,6 +68,8 @@ class _Candidate:
     ready: bool
     serving: bool
     terminating: bool
+    nodes: frozenset[str]  # hints; empty: none
+    zones: frozenset[str]
 
 
 def is_proxied(service: Service) -> bool:
@@ -73,8 +79,8 @@ def is_proxied(service: Service) -> bool:
     return bool(ip) and ip != "None" and service.spec.type != "ExternalName" and SERVICE_PROXY_LABEL not in labels
 
 
-def resolve(service: Service, slices: Iterable[EndpointSlice], node_name: str) -> list[ServicePort]:
-    """The Service's ports with their endpoints, as seen from the node `node_name`."""
+def resolve(service: Service, slices: Iterable[EndpointSlice], node_name: str, zone: str = "") -> list[ServicePort]:
+    """The Service's ports with their endpoints, as seen from the node `node_name` in `zone` ("": unknown)."""
     if not is_proxied(service):
         return []
     slices = [s for s in slices if s.address_type == "IPv4"]
@@ -87,12 +93,12 @@ def resolve(service: Service, slices: Iterable[EndpointSlice], node_name: str) -
     load_balancer_ips: tuple[str, ...] = ()
     if spec.type == "LoadBalancer" and service.status.load_balancer:
         ingress = service.status.load_balancer.ingress or []
-        load_balancer_ips = tuple(i.ip for i in ingress if i.ip and (i.ip_mode or "VIP") == "VIP")
+        load_balancer_ips = _ipv4(i.ip for i in ingress if i.ip and (i.ip_mode or "VIP") == "VIP")
     external_local = spec.external_traffic_policy == "Local" and spec.type in ("NodePort", "LoadBalancer")
     ports = []
     for port in spec.ports or []:
         candidates = _candidates(slices, port.name or "", port.protocol or "TCP", node_name)
-        cluster = _usable(candidates)
+        cluster = _usable(candidates, _near(candidates, node_name, zone))
         local = _usable([c for c in candidates if c.endpoint.local])
         ports.append(
             ServicePort(
@@ -102,15 +108,17 @@ def resolve(service: Service, slices: Iterable[EndpointSlice], node_name: str) -
                 protocol=(port.protocol or "TCP").lower(),
                 port=port.port,
                 cluster_ip=spec.cluster_ip or "",
-                external_ips=tuple(spec.external_ips or ()),
+                external_ips=_ipv4(spec.external_ips or ()),
                 load_balancer_ips=load_balancer_ips,
-                source_ranges=tuple(r.strip() for r in spec.load_balancer_source_ranges or ()),
+                source_ranges=_ipv4(r.strip() for r in spec.load_balancer_source_ranges or ()),
                 node_port=port.node_port or 0 if spec.type in ("NodePort", "LoadBalancer") else 0,
                 affinity_seconds=affinity,
                 external_local=external_local,
                 internal=local if spec.internal_traffic_policy == "Local" else cluster,
                 external=local if external_local else cluster,
                 cluster=cluster,
+                serving=frozenset(c.endpoint.ip for c in candidates if c.ready or c.serving),
+                local_ready=frozenset(c.endpoint.ip for c in candidates if c.ready and c.endpoint.local),
             )
         )
     return ports
@@ -136,15 +144,38 @@ def _candidates(slices: Iterable[EndpointSlice], port_name: str, protocol: str, 
             serving = ready if conditions is None or conditions.serving is None else conditions.serving
             for address in e.addresses[:1]:
                 endpoint = Endpoint(address, number, e.node_name == node_name)
+                hints = e.hints
+                nodes = frozenset(n.name for n in (hints.for_nodes if hints else None) or ())
+                zones = frozenset(z.name for z in (hints.for_zones if hints else None) or ())
                 # One address may stand in two slices for a moment; a ready entry says more than one that is not.
                 known = found.get((address, number))
                 if known is None or (ready and not known.ready):
-                    found[address, number] = _Candidate(endpoint, ready, serving, terminating)
+                    found[address, number] = _Candidate(endpoint, ready, serving, terminating, nodes, zones)
     return list(found.values())
 
 
-def _usable(candidates: list[_Candidate]) -> tuple[Endpoint, ...]:
-    usable = [c.endpoint for c in candidates if c.ready]
+def _ipv4(values: Iterable[str]) -> tuple[str, ...]:
+    """Those of this proxy's family: one IPv6 address in the table, and nft would refuse all of it."""
+    return tuple(v for v in values if ":" not in v)
+
+
+def _near(candidates: list[_Candidate], node_name: str, zone: str) -> list[_Candidate]:
+    """Endpoints that hints mean for this node, else for its zone, else all.
+
+    Hints count only if every ready endpoint has them and one is for here: half a set would overload some or cut us off.
+    """
+    ready = [c for c in candidates if c.ready]
+    for near, complete in (
+        ([c for c in ready if node_name in c.nodes], all(c.nodes for c in ready)),
+        ([c for c in ready if zone and zone in c.zones], all(c.zones for c in ready)),
+    ):
+        if near and complete:
+            return near
+    return ready
+
+
+def _usable(candidates: list[_Candidate], preferred: list[_Candidate] | None = None) -> tuple[Endpoint, ...]:
+    usable = [c.endpoint for c in (candidates if preferred is None else preferred) if c.ready]
     if not usable:
         usable = [c.endpoint for c in candidates if c.serving and c.terminating]
     return tuple(sorted(usable))

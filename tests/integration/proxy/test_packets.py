@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+from proxy.conntrack import Served, parse, stale
 from proxy.rules import Fragment, Network, base, merge, render, transaction
 from proxy.services import Endpoint, ServicePort
 from tests.integration.proxy.netlab import CLIENT_IP, NODE_IP, NetLab, netlab
@@ -167,3 +169,30 @@ def test_changes_arrive_in_one_transaction_and_leave_nothing_behind(lab: NetLab)
     assert lab.ask("a", "10.96.0.51", 80) == [("ConnectionRefusedError", "")]
     lab.nft(transaction(after, Fragment()))
     assert lab.run("node", "nft", "list", "table", "ip", "pykube") == empty
+
+
+def test_internal_traffic_policy_local_without_endpoints_here_is_silent(lab: NetLab) -> None:
+    program(lab, change(internal=()))
+    assert lab.ask("a", WEB.cluster_ip, 80) == [("TimeoutError", "")]
+    assert lab.ask("client", NODE_IP, 30080)[0][0] in "abc"
+
+
+def test_a_udp_client_finds_the_service_that_came_after_its_first_packet(lab: NetLab) -> None:
+    asker = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(2)
+s.bind(("0.0.0.0", 40123))
+s.sendto(b"?", ("198.18.0.1", 30053))
+try: print(s.recv(100).decode())
+except OSError: print("nobody")
+"""
+    program(lab, WEB)
+    assert lab.run("client", sys.executable, "-c", asker) == "nobody\n"
+    dns = change(protocol="udp", port=53, node_port=30053)
+    program(lab, dns)
+    served = Served(node_ports={30053: {e.ip for e in dns.cluster}})
+    listing = lab.run("node", "conntrack", "-L", "-p", "udp")
+    for flow in stale(parse(listing), served, lambda flow: flow.address == NODE_IP):
+        lab.run("node", "conntrack", "-D", "-p", "udp", "--orig-dst", flow.address, "--orig-port-dst", str(flow.port))
+    assert "nobody" not in lab.run("client", sys.executable, "-c", asker)

@@ -109,3 +109,57 @@ def test_affinity_and_load_balancer() -> None:
     assert port.affinity_seconds == 7
     assert port.load_balancer_ips == ("1.1.1.1",)
     assert port.source_ranges == ("10.0.0.0/8",)
+
+
+def hinted(ip: str, node: str, *, zones: list[str] | None = None, nodes: list[str] | None = None) -> dict[str, Any]:
+    hints = {"forZones": [{"name": z} for z in zones or ()], "forNodes": [{"name": n} for n in nodes or ()]}
+    return {**endpoint(ip, node, ready=True), "hints": hints}
+
+
+def near(*endpoints: dict[str, Any], zone: str = "east") -> list[str]:
+    [port] = resolve(service(), [slice_(*endpoints)], "n1", zone)
+    return ips(port.internal)
+
+
+def test_hints_prefer_this_node_then_its_zone() -> None:
+    east, west = hinted("10.0.0.1", "n2", zones=["east"]), hinted("10.0.0.2", "n3", zones=["west"])
+    assert near(east, west) == ["10.0.0.1"]
+    here = hinted("10.0.0.1", "n1", zones=["east"], nodes=["n1"])
+    beside = hinted("10.0.0.2", "n2", zones=["east"], nodes=["n2"])
+    assert near(here, beside) == ["10.0.0.1"]
+    assert near(hinted("10.0.0.1", "n2", zones=["east"], nodes=["n2"]), beside) == ["10.0.0.1", "10.0.0.2"]
+
+
+def test_hints_that_are_incomplete_or_for_others_are_ignored() -> None:
+    east, west = hinted("10.0.0.1", "n2", zones=["east"]), hinted("10.0.0.2", "n3", zones=["west"])
+    both = ["10.0.0.1", "10.0.0.2"]
+    assert near(east, west, zone="north") == both
+    assert near(east, west, zone="") == both
+    assert near(east, endpoint("10.0.0.2", ready=True)) == both
+
+
+def test_addresses_of_another_family_are_left_out() -> None:
+    spec = {
+        "type": "LoadBalancer",
+        "externalIPs": ["fd00::1", "198.18.0.7"],
+        "loadBalancerSourceRanges": ["::/0", "10.0.0.0/8"],
+    }
+    given = service(**spec)
+    given.status = from_dict(
+        Service, {"status": {"loadBalancer": {"ingress": [{"ip": "fd00::2"}, {"ip": "1.1.1.1"}]}}}
+    ).status
+    port = only(given)
+    assert (port.external_ips, port.load_balancer_ips, port.source_ranges) == (
+        ("198.18.0.7",),
+        ("1.1.1.1",),
+        ("10.0.0.0/8",),
+    )
+
+
+def test_health_checks_count_addresses_that_are_ready_here() -> None:
+    leaving = endpoint("10.0.0.4", "n1", ready=False, serving=True, terminating=True)
+    slices = slice_(endpoint("10.0.0.1", "n1", ready=True), endpoint("10.0.0.2", "n2", ready=True), leaving)
+    port = only(service(), slices)
+    assert port.local_ready == {"10.0.0.1"}
+    assert port.serving == {"10.0.0.1", "10.0.0.2", "10.0.0.4"}
+    assert only(service(), slice_(leaving)).local_ready == frozenset()
