@@ -289,6 +289,7 @@ async def delete_collection(
             dry_run=ctx.dry_run,
             options=options,
             warnings=ctx.warnings,
+            audit=ctx.audit,
         )
         async with gate:
             try:

@@ -7,7 +7,7 @@ subclasses it; adding a resource is adding one such file. Objects here are alway
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,12 @@ class Context:
     dry_run: bool = False
     options: Any = None  # CreateOptions, UpdateOptions, PatchOptions or DeleteOptions
     warnings: list[str] | None = None  # sent as Warning headers
+    audit: Callable[[str, str], None] | None = None  # adds an annotation to the request's audit events
+
+    def annotate(self, key: str, value: str) -> None:
+        """Say something in the audit log; of several values for one key the first stays."""
+        if self.audit is not None:
+            self.audit(key, value)
 
     def warn(self, message: str) -> None:
         if self.warnings is not None and message not in self.warnings:

@@ -39,6 +39,9 @@ from apiserver.strategy import Context
 log = logging.getLogger(__name__)
 
 _DECLARED = tuple(sorted((*VARIABLES, ("namespaceObject", "dyn"), ("params", "dyn"), ("variables", "dyn"))))
+#: The audit annotation of what a binding only wants noted.
+_FAILURE = "validation.policy.admission.k8s.io/validation_failure"
+_NOTE = 10 * 1024  # characters of an audit annotation of a policy
 _CODES = {
     "Unauthorized": 401,
     "Forbidden": 403,
@@ -113,8 +116,9 @@ class ValidatingPolicies(_Policies):
     async def validate(self, ctx: Context, operation: Operation, new: Any, old: Any) -> None:
         review = Reviewed(ctx, operation, new, old)
         denied: list[tuple[str, str]] = []
+        notes: dict[str, dict[str, None]] = {}
         for found in self._relevant(review):
-            for message, reason in await self._failures(review, found):
+            for index, message, reason in await self._failures(review, found, notes):
                 actions = found.binding.spec.validation_actions
                 names = f"'{found.policy.metadata.name}' with binding '{found.binding.metadata.name}'"
                 if "Deny" in actions:
@@ -122,26 +126,38 @@ class ValidatingPolicies(_Policies):
                 if "Warn" in actions:
                     ctx.warn(f"Validation failed for ValidatingAdmissionPolicy {names}: {message}")
                 if "Audit" in actions:
-                    log.info("audit: %s %s: %s: %s", ctx.resource.group_resource, ctx.name, names, message)
+                    failure = {
+                        "message": message,
+                        "policy": found.policy.metadata.name,
+                        "binding": found.binding.metadata.name,
+                        "expressionIndex": index,
+                        "validationActions": actions,
+                    }
+                    ctx.annotate(_FAILURE, json.dumps([failure], separators=(",", ":")))
+        for key, values in notes.items():
+            ctx.annotate(key, ", ".join(values))
         if denied:
             raise _denied(ctx, denied)
 
-    async def _failures(self, review: Reviewed, found: _Matched) -> list[tuple[str, str]]:
+    async def _failures(
+        self, review: Reviewed, found: _Matched, notes: dict[str, dict[str, None]]
+    ) -> list[tuple[int, str, str]]:
+        """Position, message and reason of each validation that does not hold; `notes` gets audit annotations."""
         spec = found.policy.spec
-        failures: list[tuple[str, str]] = []
+        failures: list[tuple[int, str, str]] = []
         try:
             evaluations = await self._evaluations(review, found)
         except Undecided as error:
-            return [] if spec.failure_policy == "Ignore" else [(str(error), "Invalid")]
+            return [] if spec.failure_policy == "Ignore" else [(0, str(error), "Invalid")]
         for variables in evaluations:
-            for validation in spec.validations or ():
+            for index, validation in enumerate(spec.validations or ()):
                 message = ""
                 try:
                     holds = evaluate(validation.expression, variables, spec.variables, result="bool")
                 except Undecided as error:
                     if spec.failure_policy != "Ignore":
                         words = f"expression '{validation.expression.strip()}' resulted in error: {error}"
-                        failures.append((words, "Invalid"))
+                        failures.append((index, words, "Invalid"))
                     continue
                 if holds is True:
                     continue
@@ -153,8 +169,27 @@ class ValidatingPolicies(_Policies):
                         log.info("policy %s: messageExpression: %s", found.policy.metadata.name, error)
                 message = message or (validation.message or "").strip()
                 message = message or f"failed expression: {validation.expression.strip()}"
-                failures.append((message, validation.reason or "Invalid"))
+                failures.append((index, message, validation.reason or "Invalid"))
+            failures += _annotate(found.policy, variables, notes)
         return failures
+
+
+def _annotate(
+    policy: ValidatingAdmissionPolicy, variables: dict[str, Any], notes: dict[str, dict[str, None]]
+) -> list[tuple[int, str, str]]:
+    """Add a policy's audit annotations to `notes`; answers those that failed and are to refuse the request."""
+    failures = []
+    for index, annotation in enumerate(policy.spec.audit_annotations or ()):
+        try:
+            value = evaluate(annotation.value_expression, variables, policy.spec.variables)
+        except Undecided as error:
+            if policy.spec.failure_policy != "Ignore":
+                failures.append((index, f"auditAnnotation '{annotation.key}' resulted in error: {error}", "Invalid"))
+            continue
+        text = value.strip() if isinstance(value, str) else ""
+        if text:
+            notes.setdefault(f"{policy.metadata.name}/{annotation.key}", {})[text[:_NOTE]] = None
+    return failures
 
 
 class MutatingPolicies(_Policies):
@@ -166,18 +201,34 @@ class MutatingPolicies(_Policies):
         if new is None:
             return
         review = Reviewed(ctx, operation, new, old)
-        for found in list(self._relevant(review)):
-            try:
-                for variables in await self._evaluations(review, found):
-                    self._apply(review, found, variables)
-            except Undecided as error:
-                if found.policy.spec.failure_policy != "Ignore":
-                    names = f"'{found.policy.metadata.name}' with binding '{found.binding.metadata.name}'"
-                    words = f"MutatingAdmissionPolicy {names} denied request: {error}"
-                    raise _denied(ctx, [(words, "Invalid")]) from None
+        relevant = list(self._relevant(review))
+        changed_after: dict[int, bool] = {}
+        for index, found in enumerate(relevant):
+            if await self._run(review, found):
+                for earlier in changed_after:
+                    changed_after[earlier] = True
+            if found.policy.spec.reinvocation_policy == "IfNeeded":
+                changed_after[index] = False
+        for index, again in changed_after.items():
+            if again:
+                await self._run(review, relevant[index])
 
-    def _apply(self, review: Reviewed, found: _Matched, variables: dict[str, Any]) -> None:
+    async def _run(self, review: Reviewed, found: _Matched) -> bool:
+        """Whether the policy changed the object. Raises StatusError if it fails and has to hold."""
+        changed = False
+        try:
+            for variables in await self._evaluations(review, found):
+                changed |= self._apply(review, found, variables)
+        except Undecided as error:
+            if found.policy.spec.failure_policy != "Ignore":
+                names = f"'{found.policy.metadata.name}' with binding '{found.binding.metadata.name}'"
+                words = f"MutatingAdmissionPolicy {names} denied request: {error}"
+                raise _denied(review.ctx, [(words, "Invalid")]) from None
+        return changed
+
+    def _apply(self, review: Reviewed, found: _Matched, variables: dict[str, Any]) -> bool:
         spec = found.policy.spec
+        changed = False
         for mutation in spec.mutations or ():
             document = review.document(review.new, found.endpoint)
             variables = {**variables, "object": document}
@@ -205,6 +256,8 @@ class MutatingPolicies(_Policies):
                 continue
             if after != document:
                 review.replace(after, found.endpoint)
+                changed = True
+        return changed
 
     async def validate(self, ctx: Context, operation: Operation, new: Any, old: Any) -> None:
         """They refuse nothing."""

@@ -87,6 +87,8 @@ class _Webhooks:
             raise errors.internal(f'failed calling webhook "{webhook.name}": {error}') from None
         for warning in response.get("warnings") or ():
             review.ctx.warn(str(warning)[:4096])
+        for key, value in (response.get("auditAnnotations") or {}).items():
+            review.ctx.annotate(f"{webhook.name}/{key}", str(value))
         if response.get("allowed") is not True:
             raise _denied(webhook.name, response.get("status") or {})
         return response

@@ -242,6 +242,7 @@ class ApiService(api_pb2_grpc.ApiServicer):  # type: ignore[misc,unused-ignore]
             namespace=request.namespace if endpoint.resource.namespaced else "",
             name=name,
             subresource=subresource,
+            audit=record.annotate if (record := audited.current()) is not None else None,
         )
         return Call(ctx, endpoint)
 

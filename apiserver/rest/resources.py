@@ -69,6 +69,7 @@ class Resources:
             name=target.name,
             subresource=target.subresource,
             warnings=warnings,
+            audit=record.annotate if (record := record_of(request)) is not None else None,
         )
         self._check_verb(endpoint, target, verb, request.method)
         if endpoint.strategy.deprecation:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import pytest_asyncio
 
 from apiserver.admission.policies import MutatingPolicies, ValidatingPolicies
 from apiserver.admission.webhooks import MutatingAdmissionWebhook, ValidatingAdmissionWebhook
+from apiserver.strategy import Context
 from tests.support.api import running
 from tests.support.rest import Rest
 from tests.support.webhook import Hooks, hooks, patched
@@ -133,13 +136,13 @@ async def test_webhooks_see_a_change_that_came_after_them(rest: Rest, hook: Hook
     assert made["metadata"]["annotations"] == {"saw": "late"}
 
 
-async def _policy(rest: Rest, kind: str, spec: dict[str, Any], binding: dict[str, Any]) -> None:
-    version = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": "p"}}
+async def _policy(rest: Rest, kind: str, spec: dict[str, Any], binding: dict[str, Any], name: str = "p") -> None:
+    version = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
     spec = {"matchConstraints": {"resourceRules": [rule]}, **spec}
     plural = f"{GROUP}/{kind.lower()}admissionpolic"
     await rest.call("POST", f"{plural}ies", {**version, "kind": f"{kind}AdmissionPolicy", "spec": spec}, code=201)
-    document = {**version, "kind": f"{kind}AdmissionPolicyBinding", "spec": {"policyName": "p", **binding}}
+    document = {**version, "kind": f"{kind}AdmissionPolicyBinding", "spec": {"policyName": name, **binding}}
     await rest.call("POST", f"{plural}ybindings", document, code=201)
 
 
@@ -179,6 +182,41 @@ async def test_a_policy_only_warns_if_its_binding_says_so(rest: Rest) -> None:
     assert rest.last.headers["Warning"] == (
         "299 - \"Validation failed for ValidatingAdmissionPolicy 'p' with binding 'p': no data\""
     )
+
+
+async def test_a_policy_writes_into_the_audit_log(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted: dict[str, str] = {}
+    monkeypatch.setattr(Context, "annotate", lambda _, key, value: noted.setdefault(key, value))
+    spec = {
+        "validations": [{"expression": "true"}, {"expression": "has(object.data)", "message": "no data"}],
+        "auditAnnotations": [
+            {"key": "name", "valueExpression": "'made ' + object.metadata.name"},
+            {"key": "nothing", "valueExpression": "null"},
+        ],
+    }
+    await _policy(rest, "Validating", spec, {"validationActions": ["Audit"]})
+    document = config_map()
+    del document["data"]
+    await rest.call("POST", MAPS, document, code=201)
+    failure = json.loads(noted.pop("validation.policy.admission.k8s.io/validation_failure"))
+    expected = {"message": "no data", "policy": "p", "binding": "p", "expressionIndex": 1}
+    assert failure == [{**expected, "validationActions": ["Audit"]}]
+    assert noted == {"p/name": "made a"}
+
+
+@pytest.mark.parametrize(("policy", "seen"), [("Never", "early"), ("IfNeeded", "late")])
+async def test_a_mutating_policy_is_asked_again_if_a_later_one_changes_something(
+    rest: Rest, policy: str, seen: str
+) -> None:
+    def mutation(expression: str) -> list[dict[str, Any]]:
+        return [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}]
+
+    look = "Object{metadata: Object.metadata{annotations: {'saw': 'late' in object.data ? 'late' : 'early'}}}"
+    await _policy(rest, "Mutating", {"reinvocationPolicy": policy, "mutations": mutation(look)}, {})
+    later = mutation("Object{data: {'late': 'x'}}")
+    await _policy(rest, "Mutating", {"reinvocationPolicy": "Never", "mutations": later}, {}, name="q")
+    made = await rest.call("POST", MAPS, config_map(), code=201)
+    assert made["metadata"]["annotations"] == {"saw": seen}
 
 
 async def test_a_mutating_policy_changes_the_object(rest: Rest) -> None:
