@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from api.protobuf import MEDIA_TYPE, envelope
-from api.protobuf.wire import read_fields
+from tests.support import protobuf
 from tests.support.rest import Rest
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -38,17 +38,8 @@ def config(name: str, **data: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
-async def call(
-    rest: Rest, method: str, path: str, body: Any = None, *, accept: str = MEDIA_TYPE, code: int = 200
-) -> dict[str, Any]:
-    """A request in protobuf; the answer has to be too."""
-    data = envelope.from_json(json.dumps(body).encode()) if body is not None else None
-    headers = {"Accept": accept} | ({"Content-Type": MEDIA_TYPE} if body is not None else {})
-    async with rest.session.request(method, rest.url + path, data=data, headers=headers) as answer:
-        read = await answer.read()
-        assert answer.headers["Content-Type"] == MEDIA_TYPE, read
-        assert answer.status == code, envelope.to_json(read)
-        return json.loads(envelope.to_json(read))  # type: ignore[no-any-return]
+async def call(rest: Rest, method: str, path: str, body: Any = None, **more: Any) -> dict[str, Any]:
+    return await protobuf.call(rest.session, method, rest.url + path, body, **more)
 
 
 async def test_an_object_is_the_same_in_both_forms(rest: Rest) -> None:
@@ -158,30 +149,23 @@ async def test_a_watch_is_length_prefixed_events(rest: Rest) -> None:
     accept = {"Accept": f"{MEDIA_TYPE};stream=watch,{MEDIA_TYPE}"}
     async with rest.session.get(f"{rest.url}{CONFIGS}?watch=1&fieldSelector=metadata.name%3Da", headers=accept) as got:
         assert got.status == 200 and got.headers["Content-Type"] == f"{MEDIA_TYPE};stream=watch"
-        added = await _event(got.content)
+        added = await protobuf.event(got.content)
         assert added[0] == "ADDED" and added[1]["kind"] == "ConfigMap"
         assert added[1] == await rest.call("GET", f"{CONFIGS}/a")
         await rest.call("DELETE", f"{CONFIGS}/a", code=200)
-        deleted = await _event(got.content)
+        deleted = await protobuf.event(got.content)
         assert deleted[0] == "DELETED" and deleted[1]["metadata"]["uid"] == added[1]["metadata"]["uid"]
     url = f"{rest.url}{CONFIGS}?watch=1&allowWatchBookmarks=1&sendInitialEvents=1&resourceVersionMatch=NotOlderThan"
     async with rest.session.get(url, headers=accept) as got:
-        kind, obj = await _event(got.content)
+        kind, obj = await protobuf.event(got.content)
         assert kind == "BOOKMARK" and obj["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
     async with rest.session.get(f"{rest.url}{CONFIGS}?watch=1", headers={"Accept": METADATA.format("")}) as got:
         await rest.call("POST", CONFIGS, config("b", k="v"), code=201)
-        kind, obj = await _event(got.content)
+        kind, obj = await protobuf.event(got.content)
         assert (kind, obj["kind"], obj["metadata"]["name"]) == ("ADDED", "PartialObjectMetadata", "b")
         assert "data" not in obj
     async with rest.session.get(f"{rest.url}{CONFIGS}?watch=1", headers={"Accept": "application/yaml"}) as got:
         assert got.status == 406
-
-
-async def _event(content: Any) -> tuple[str, dict[str, Any]]:
-    size = int.from_bytes(await content.readexactly(4), "big")
-    event: dict[int, Any] = dict(read_fields(await content.readexactly(size)))
-    raw: Any = dict(read_fields(event[2]))[1]
-    return event[1].decode(), json.loads(envelope.to_json(raw))
 
 
 async def test_discovery(rest: Rest) -> None:
