@@ -191,10 +191,10 @@ class NodeAgent:
                 log.warning("reporting the node's status: %s", error)
 
     async def _report(self, *, force: bool = False) -> None:
+        node = self.node  # before looking: what others write meanwhile makes this a conflict, not theirs undone
+        assert node is not None
         status = await self._status()
         now = asyncio.get_running_loop().time()
-        node = self.node
-        assert node is not None
         due = force or now - self._last_report >= REPORT_INTERVAL
         if not due and _same(status, node.status):
             return

@@ -61,4 +61,4 @@ class Update:
                 deletes.append(old)
             else:
                 surging += 1
-        return late + starts[: max(0, max_surge - surging - len(late))], deletes
+        return late + starts[: max(0, max_surge - surging)], deletes

@@ -13,11 +13,10 @@ ReplicationControllers follow the same rules; `replicationcontroller.py` says on
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from api import codec, errors
+from api import errors
 from api import time as api_time
 from api.selectors import Selector, selector_from
 from api.types.apps_v1 import ReplicaSet, ReplicaSetCondition, ReplicaSetStatus
@@ -25,10 +24,11 @@ from api.types.core_v1 import Pod
 from client.controller import Controller
 from client.expectations import Expectations
 from client.store import Key, key_of
-from controller_manager import conditions, pods
+from controller_manager import conditions, pods, statuses
 from controller_manager.context import Context
+from controller_manager.expected_pods import ExpectedPods
 from controller_manager.owners import INDEX, by_controller, candidates, claim, controller_of
-from controller_manager.pod_control import PodControl, first_failure, pod_from_template, slow_start
+from controller_manager.pod_control import PodControl, pod_from_template
 from controller_manager.pod_events import PodEvents
 
 #: Pods that one reconcile creates or deletes at most.
@@ -44,11 +44,11 @@ class ReplicaSetController:
 
     def __init__(self, context: Context) -> None:
         self._api = context.api
-        self._batcher = context.batcher
         self._sets = context.informers.informer(self.kind)
         self._pods = context.informers.informer(Pod)
         self._expectations = Expectations()
-        self._pod_control = PodControl(context.batcher, context.recorder(f"{self.name}-controller"))
+        control = PodControl(context.batcher, context.recorder(f"{self.name}-controller"))
+        self._expected = ExpectedPods(control, self._expectations)
         self.controller: Controller[Key] = Controller(self.name, self.reconcile, workers=16)
         self._sets.add_index(INDEX, by_controller)
         self._sets.add_handler(
@@ -92,11 +92,11 @@ class ReplicaSetController:
         active = [pod for pod in claimed if pods.is_active(pod)]
         failure: errors.StatusError | None = None
         if may_act and not rs.metadata.deletion_timestamp:
-            failure = await self._manage(key, rs, active)
+            failure = await self._manage(rs, active)
         terminating = sum(1 for pod in claimed if pods.is_terminating(pod))
         now = datetime.now(UTC)
         status = self._status(rs, active, terminating, failure, now)
-        await self._write_status(rs, status)
+        await statuses.write(self._api, rs, status)
         if failure is not None:
             if errors.has_cause(failure, "NamespaceTerminating"):
                 return None
@@ -108,42 +108,16 @@ class ReplicaSetController:
 
     # -- pods -----------------------------------------------------------------------------------------------------
 
-    async def _manage(self, key: Key, rs: Any, active: list[Pod]) -> errors.StatusError | None:
+    async def _manage(self, rs: Any, active: list[Pod]) -> errors.StatusError | None:
         missing = (rs.spec.replicas if rs.spec.replicas is not None else 1) - len(active)
         if missing > 0:
-            return await self._create(key, rs, min(missing, BURST))
+            return await self._expected.change(rs, [pod_from_template(rs.spec.template, rs)] * min(missing, BURST))
         if missing < 0:
-            return await self._delete(key, rs, active, min(-missing, BURST))
+            surplus = active
+            if -missing < len(active):
+                surplus = pods.first_to_delete(active, self._related(rs))[:-missing]
+            return await self._expected.change(rs, [], surplus[:BURST])
         return None
-
-    async def _create(self, key: Key, rs: Any, count: int) -> errors.StatusError | None:
-        pod = pod_from_template(rs.spec.template, rs)
-        self._expectations.expect_creations(key, count)
-
-        async def create() -> None:
-            try:
-                await self._pod_control.create(pod, rs)
-            except errors.StatusError:
-                self._expectations.creation_observed(key)
-                raise
-
-        return await slow_start([create] * count, lambda n: self._expectations.creation_observed(key, n))
-
-    async def _delete(self, key: Key, rs: Any, active: list[Pod], count: int) -> errors.StatusError | None:
-        chosen = active
-        if count < len(active):
-            chosen = pods.first_to_delete(active, self._related(rs))[:count]
-        self._expectations.expect_deletions(key, map(pods.key, chosen))
-
-        async def delete(pod: Pod) -> None:
-            try:
-                await self._pod_control.delete(pod, rs)
-            except errors.StatusError as error:
-                self._expectations.deletion_observed(key, pods.key(pod))
-                if not errors.is_not_found(error):
-                    raise
-
-        return first_failure(await asyncio.gather(*map(delete, chosen), return_exceptions=True))
 
     def _related(self, rs: Any) -> list[Pod]:
         """Pods of the sets that share this one's owner (the other ReplicaSets of its Deployment), and its own."""
@@ -188,17 +162,6 @@ class ReplicaSetController:
         elif failure is None and old is not None:
             status.conditions = conditions.without(rs.status.conditions, "ReplicaFailure")
         return status
-
-    async def _write_status(self, rs: Any, status: Any) -> None:
-        if status == rs.status:
-            return
-        changed = codec.deepcopy(rs)
-        changed.status = status
-        try:
-            await self._api.update_status(changed)
-        except errors.StatusError as error:
-            if not errors.is_not_found(error):
-                raise
 
 
 def _is_labeled(pod: Pod, wanted: list[tuple[str, str]]) -> bool:

@@ -191,3 +191,27 @@ async def test_a_settled_daemon_set_is_left_alone() -> None:
         harness.controllers[0].controller.enqueue(("default", "agent"))
         await harness.settle()
         assert api.fake.revision == before
+
+
+async def become_unready(api: FakeApi, *nodes: str) -> None:
+    for one in api.objects(Pod):
+        if node_of(one) in nodes:
+            one.status.conditions = [ready_condition(False, 0)]
+            await api.update_status(one)
+
+
+async def test_what_serves_nobody_is_replaced_beside_the_surge() -> None:
+    api = FakeApi(*(node(f"n{i}") for i in range(4)), daemon_set(surge=1, unavailable=0))
+    async with running(api, DaemonSetController) as harness:
+        await to_the_end(api, harness)
+        await become_unready(api, "n2", "n3")
+        await harness.settle()
+        await set_image(api, "web:2")
+        await harness.settle()
+        new = {node_of(p) for p in api.objects(Pod) if p.spec.containers[0].image == "web:2"}
+        assert len(new) == 3 and {"n2", "n3"} < new
+        # and their old pods are not kept until the new ones are available
+        going = {node_of(p) for p in api.objects(Pod) if p.metadata.deletion_timestamp}
+        assert going == {"n2", "n3"}
+        await to_the_end(api, harness)
+        assert {p.spec.containers[0].image for p in api.objects(Pod)} == {"web:2"}
