@@ -8,11 +8,14 @@ idle client pays no delay and a busy one sends few, large calls.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from api import errors
 from client.api import BATCH_SIZE, Api
 from client.writes import Write
+
+log = logging.getLogger(__name__)
 
 
 class Batcher:
@@ -46,7 +49,11 @@ class Batcher:
                 for _, future in part:
                     if not future.done():
                         future.set_exception(errors.internal(repr(error)))
-                raise
+                if not isinstance(error, Exception):
+                    raise
+                # Who waits behind these is still ours to serve.
+                log.exception("a batch of %d writes failed", len(part))
+                continue
             for (_, future), outcome in zip(part, outcomes, strict=True):
                 if future.done():
                     continue

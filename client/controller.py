@@ -66,7 +66,7 @@ class Controller(Generic[K]):
         try:
             again = await self._reconcile(key)
         except errors.StatusError as error:
-            ordinary = errors.is_conflict(error) or errors.is_service_unavailable(error)
+            ordinary = any(f(error) for f in (errors.is_conflict, errors.is_not_found, errors.is_service_unavailable))
             log.log(logging.DEBUG if ordinary else logging.WARNING, "%s: %s: %s", self.name, _text(key), error)
             self.queue.add_rate_limited(key)
         except Exception:
@@ -77,8 +77,7 @@ class Controller(Generic[K]):
             if again is not None:
                 self.queue.add_after(key, again)
         finally:
-            if self.queue._metrics is not None:
-                self.queue._metrics.worked.observe(time.monotonic() - started)
+            self.queue.worked(time.monotonic() - started)
 
 
 def _text(key: Any) -> str:

@@ -1,7 +1,8 @@
 """A local copy of a resource that follows the apiserver, and tells handlers what changed.
 
 Invariants:
-- handlers see every object's changes in order, and `on_update` and `on_delete` get the object they were told before;
+- handlers see every object's changes in order; `on_update` gets the object that was told before as well, `on_delete`
+  the last state, or what was told before if the deletion itself was missed;
 - a watch that breaks is resumed from the last revision; one that is too old (410) is replaced by a list whose
   difference to the cache is handed out as adds, updates and deletes, so that handlers miss no deletion;
 - the cache is changed before handlers are called, and handlers are plain functions that must not block: they enqueue.
@@ -13,6 +14,7 @@ import asyncio
 import builtins
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -27,6 +29,9 @@ from client.writes import Kind, kind_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+#: A watch that a server ends within so many seconds, having said nothing, is not asked for again at once.
+_SHORT_WATCH = 1.0
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,9 @@ class Informer(Generic[T]):
                 if self._version is None:
                     await self._relist()
                     self._reset(backoff, away)
-                await self._follow(backoff, away)
+                started = time.monotonic()
+                if not await self._follow(backoff, away) and time.monotonic() - started < _SHORT_WATCH:
+                    await asyncio.sleep(backoff.next())
             except errors.StatusError as error:
                 if errors.is_gone(error):
                     self._version = None
@@ -150,12 +157,16 @@ class Informer(Generic[T]):
         for backoff in backoffs:
             backoff.reset()
 
-    async def _follow(self, *backoffs: Backoff) -> None:
+    async def _follow(self, *backoffs: Backoff) -> bool:
+        """Whether there was an event before the server ended the watch."""
+        said = False
         events = self._api.watch(self._kind, resource_version=self._version or "", **self._scope)  # type: ignore[arg-type]
         async with contextlib.aclosing(events) as stream:
             async for event in stream:
+                said = True
                 self._reset(*backoffs)
                 self._apply(event)
+        return said
 
     def _apply(self, event: Event[T]) -> None:
         if event.type == "DELETED":
@@ -245,6 +256,7 @@ class Factory:
         """Stop and forget the informer of a whole resource: the resource is gone."""
         identity = (kind_of(kind), None, "", "")
         self._informers.pop(identity, None)
+        self._late.discard(identity)
         task = self._tasks.pop(identity, None)
         if task is not None:
             task.cancel()

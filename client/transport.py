@@ -157,8 +157,16 @@ class GrpcTransport:
                 options = list(_OPTIONS)
                 if self._tls.server_name:
                     options.append(("grpc.ssl_target_name_override", self._tls.server_name))
-                self._stamp = self._tls.stamp()
-                self._channel = grpc.aio.secure_channel(target, self._tls.credentials(), options=options)
+                try:
+                    self._stamp = self._tls.stamp()
+                    credentials = self._tls.credentials()
+                except OSError as error:
+                    if not self._stamp:
+                        raise  # never were there: a mistake of whoever started us
+                    # being replaced at this moment
+                    log.warning("certificates cannot be read: %s", error)
+                    raise errors.service_unavailable(f"certificates cannot be read: {error}") from None
+                self._channel = grpc.aio.secure_channel(target, credentials, options=options)
             self._stub = api_pb2_grpc.ApiStub(self._channel)  # type: ignore[no-untyped-call]
         return self._stub
 

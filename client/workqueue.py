@@ -115,6 +115,11 @@ class WorkQueue(Generic[K]):
             self._ready.append(key)
             self._wake()
 
+    def worked(self, seconds: float) -> None:
+        """How long the work on a key took, for the metrics."""
+        if self._metrics is not None:
+            self._metrics.worked.observe(seconds)
+
     def shut_down(self) -> None:
         self._stopped = True
         for timer in self._timers.values():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -177,3 +178,26 @@ async def test_the_fake_refuses_stale_writes() -> None:
     with pytest.raises(errors.StatusError) as caught:
         await api.delete(ConfigMap, "a", namespace="default", uid="other")
     assert errors.is_conflict(caught.value)
+
+
+async def test_a_server_that_ends_watches_at_once_is_asked_ever_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hasty(FakeApi):
+        async def watch(self, kind: Any, **_: Any) -> AsyncGenerator[Any, None]:
+            for event in ():
+                yield event
+
+    naps: list[float] = []
+    enough = asyncio.Event()
+    nap = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        if seconds:
+            naps.append(seconds)
+        if len(naps) == 4:
+            enough.set()
+        await nap(0)
+
+    monkeypatch.setattr("client.informer.asyncio.sleep", sleep)
+    async with running(Informer(Hasty(config_map("a")), ConfigMap)), asyncio.timeout(10):
+        await enough.wait()
+    assert 0 < naps[0] < naps[1] < naps[2] < naps[3]

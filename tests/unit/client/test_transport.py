@@ -15,10 +15,11 @@ import pytest
 from api import codec, errors
 from api.types.core_v1 import ConfigMap
 from api.types.meta_v1 import ObjectMeta
-from client.api import Api
+from client.api import BATCH_SIZE, Api
 from client.batch import Batcher
 from client.fake import FakeApi, FakeTransport
 from client.informer import Informer
+from client.transport import TLS, GrpcTransport
 from client.writes import Create, Delete
 from proto import api_pb2, api_pb2_grpc
 
@@ -198,3 +199,38 @@ async def test_concurrent_writes_share_calls_and_each_hears_its_own_outcome(tmp_
         )
     assert sum(server.batches) in (99, 100) and len(server.batches) <= 2
     assert [i for i, o in enumerate(outcomes) if isinstance(o, errors.StatusError)] == [7]
+
+
+async def test_a_batch_that_fails_in_an_unforeseen_way_leaves_nobody_waiting() -> None:
+    class Broken(FakeApi):
+        broken = True
+
+        async def batch(self, many: Any) -> list[Any]:
+            if self.broken:
+                self.broken = False
+                raise RuntimeError("a bug")
+            return await super().batch(many)
+
+    batcher = Batcher(Broken(), concurrency=1)
+    many = (batcher.write(Create(config_map(f"n{i}"))) for i in range(BATCH_SIZE + 5))
+    async with asyncio.timeout(30):
+        outcomes = await asyncio.gather(*many, return_exceptions=True)
+    assert sum(isinstance(o, errors.StatusError) for o in outcomes) == BATCH_SIZE
+    assert all(o.metadata.uid for o in outcomes[BATCH_SIZE:])
+
+
+async def test_certificates_that_are_just_being_replaced_are_waited_for(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("ca", "cert", "key")]
+    tls = TLS(*paths)
+    with pytest.raises(OSError):
+        await Api.connect("localhost:1", tls=tls).get(ConfigMap, "a", namespace="d")
+    for path in paths:
+        path.write_text("")
+    transport = GrpcTransport(["localhost:1"], tls)
+    transport._connected()
+    transport._move()
+    paths[2].unlink()
+    with pytest.raises(errors.StatusError) as refusal:
+        await Api(transport).get(ConfigMap, "a", namespace="d")
+    assert errors.is_service_unavailable(refusal.value)
+    await transport.close()
