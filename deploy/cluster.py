@@ -38,6 +38,9 @@ TIMEOUT = 180.0
 """Seconds that the whole cluster gets."""
 
 POLL = 0.25
+OLDEST_DOCKER = (20, 10)
+"""The first that gives containers a cgroup namespace, which nodes need on cgroup v2."""
+
 MANY_RESTARTS = 5
 """A container that was started this often again is not going to work."""
 
@@ -174,6 +177,21 @@ def overlapping(subnet: str, used: dict[str, str]) -> str | None:
     return None
 
 
+def unsuited(info: dict[str, Any]) -> str:
+    """Why nodes cannot run in the engine of this `docker info`, or ""."""
+    options = [str(option) for option in info.get("SecurityOptions") or ()]
+    if info.get("OSType", "linux") != "linux":
+        return f"this Docker runs {info['OSType']} containers; nodes are Linux"
+    for option, what in (("name=rootless", "is rootless"), ("name=userns", "remaps users (userns-remap)")):
+        if any(o.split(",")[0] == option for o in options):
+            return f"this Docker {what}; nodes run a Docker of their own and need the host's root to mount file systems"
+    number = re.match(r"(\d+)\.(\d+)", info.get("ServerVersion") or "")
+    if number and tuple(map(int, number.groups())) < OLDEST_DOCKER:
+        oldest = ".".join(map(str, OLDEST_DOCKER))
+        return f"Docker {oldest} or newer is needed, this is {info['ServerVersion']}"
+    return ""
+
+
 class ApiProbe:
     """Just enough of a client to see whether the cluster works, from the admin's kubeconfig."""
 
@@ -250,6 +268,8 @@ class Progress:
 
 def up(count: int) -> None:
     client = docker.from_env()
+    if why := unsuited(client.info()):
+        raise Problem(why)
     cluster = Cluster(client)
     cluster.check_ground()
     files, services = nodes.select(count)
@@ -318,9 +338,12 @@ def down() -> None:
         ("network", ["network", "ls", "--quiet"], ["network", "rm"]),
         ("volume", ["volume", "ls", "--quiet"], ["volume", "rm", "--force"]),
     ):
-        found = subprocess.run(
-            ["docker", *listing, "--filter", f"label={LABEL}={project()}"], capture_output=True, text=True, check=True
-        ).stdout.split()
+        listed = subprocess.run(
+            ["docker", *listing, "--filter", f"label={LABEL}={project()}"], capture_output=True, text=True
+        )
+        if listed.returncode:
+            raise Problem(f"listing the {kind}s: {listed.stderr.strip()}")
+        found = listed.stdout.split()
         if found:
             say(f"removing {len(found)} {kind}{'s' if len(found) > 1 else ''}")
             done = subprocess.run(["docker", *remove, *found], capture_output=True, text=True)
@@ -330,7 +353,7 @@ def down() -> None:
     client.close()
     nodes.OVERRIDE.unlink(missing_ok=True)
     target = kubeconfig.location(os.environ)
-    if kubeconfig.remove(target):
+    if kubeconfig.remove(target, server=f"https://127.0.0.1:{setting('PYKUBE_API_PORT', '6443')}"):
         say(f"removed the context from {target}")
     elif not removed:
         say("there is no cluster")

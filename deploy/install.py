@@ -26,6 +26,12 @@ DAEMON_PID = Path("/var/run/docker.pid")
 START_TIMEOUT = 60.0
 """Seconds that dockerd gets to answer."""
 
+OLDEST_PYTHON = (3, 11)
+"""pyproject.toml's `requires-python`."""
+
+COMPOSE_ELSEWHERE = ("docker-compose-v2", "docker-compose-plugin")
+"""What the plugin is called in Ubuntu, and in Docker's own archive."""
+
 ADMIN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -33,6 +39,9 @@ def main(arguments: list[str]) -> int:
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{ADMIN_PATH}"
     steps = {"docker": [engine, daemon, group, compose], "venv": [venv], "tests": [kubectl, network_tools]}
     try:
+        if sys.version_info < OLDEST_PYTHON:
+            needed, here = ".".join(map(str, OLDEST_PYTHON)), ".".join(map(str, sys.version_info[:3]))
+            raise Problem(f"Python {needed} or newer is needed, this is {here} ({sys.executable})")
         for name in arguments or ["docker", "venv"]:
             if name not in steps:
                 raise Problem(f"unknown step {name!r}; there are: {', '.join(steps)}")
@@ -151,9 +160,13 @@ def compose() -> None:
     """The compose v2 plugin. Debian 12 has version 1 only: there it is Debian 13's package, which needs just libc6."""
     if output(["docker", "compose", "version"]) is not None:
         return
-    install_newer("docker-compose", lambda version: int(version.split(".")[0]) >= 2)
+    other = next((package for package in COMPOSE_ELSEWHERE if candidate(package)), None)
+    if other is not None:
+        apt_install(other)
+    else:
+        install_newer("docker-compose", lambda version: int(version.split(".")[0]) >= 2)
     if output(["docker", "compose", "version"]) is None:
-        raise Problem("the docker-compose package is installed but `docker compose version` still fails")
+        raise Problem(f"{other or 'docker-compose'} is installed but `docker compose version` still fails")
 
 
 def kubectl() -> None:
@@ -172,12 +185,18 @@ def network_tools() -> None:
 
 def install_newer(package: str, good: Callable[[str], bool]) -> None:
     """Installs a package as this machine's apt would if that is good enough, else from the newer Debian release."""
-    policy = output(["apt-cache", "policy", package]) or ""
-    candidate = re.search(r"Candidate: (?:\d+:)?(\d\S*)", policy)
-    if candidate and good(candidate.group(1)):
+    version = candidate(package)
+    if version and good(version):
         apt_install(package)
     else:
         _install_from_newer_suite(package)
+
+
+def candidate(package: str) -> str | None:
+    """The version, without its epoch, that this machine's apt would install."""
+    policy = output(["apt-cache", "policy", package]) or ""
+    found = re.search(r"Candidate: (?:\d+:)?(\d\S*)", policy)
+    return found.group(1) if found else None
 
 
 def _install_from_newer_suite(package: str) -> None:
@@ -185,7 +204,8 @@ def _install_from_newer_suite(package: str) -> None:
     source = mirror()
     if source is None:
         raise Problem(
-            f"{package} is too old here and apt names no Debian mirror to fetch {SUITE}'s from; install it by hand"
+            f"there is no {package}, or none that is new enough, for this machine's apt, and no Debian mirror to fetch"
+            f" {SUITE}'s from; install it by hand"
         )
     say(f"installing {package} of {SUITE} from {source}")
     with tempfile.TemporaryDirectory(prefix="pykube-apt-") as name:

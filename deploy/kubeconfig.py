@@ -97,12 +97,15 @@ def install(ours: Config, file: Path) -> None:
         write(file, merged(read(file), ours))
 
 
-def remove(file: Path, name: str = NAME) -> bool:
-    """Takes the cluster out again; says whether it was there."""
+def remove(file: Path, name: str = NAME, *, server: str = "") -> bool:
+    """Takes the cluster out again; says whether it was there. One of the same name at another `server` stays."""
     if not file.exists():
         return False
     with locked(file):
         config = read(file)
+        clusters = [entry.get("cluster") or {} for entry in config.get("clusters") or () if entry.get("name") == name]
+        if server and any(cluster.get("server") != server for cluster in clusters):
+            return False
         cleaned = without(config, name)
         if cleaned == config:
             return False

@@ -102,7 +102,8 @@ def sysctls() -> None:
 
 
 def nameservers(resolv_conf: str) -> list[str]:
-    return [line.split()[1] for line in resolv_conf.splitlines() if line.startswith("nameserver ")]
+    lines = (line.split() for line in resolv_conf.splitlines())
+    return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
 
 
 def loopback_resolver(resolv_conf: str) -> str | None:

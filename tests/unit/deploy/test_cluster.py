@@ -138,7 +138,35 @@ def test_a_cluster_of_another_name_sees_and_removes_only_its_own(monkeypatch: py
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(docker, "from_env", lambda **_: types.SimpleNamespace(close=lambda: None))
-    monkeypatch.setattr(kubeconfig, "remove", lambda _: False)
+    monkeypatch.setattr(kubeconfig, "remove", lambda _, **__: False)
     cluster.down()
     assert len(commands) == 3
     assert all(command[-1] == "label=com.docker.compose.project=second" for command in commands)
+
+
+@pytest.mark.parametrize(
+    ("info", "why"),
+    [
+        (
+            {"OSType": "linux", "ServerVersion": "20.10.24+dfsg1", "SecurityOptions": ["name=seccomp,profile=default"]},
+            "",
+        ),
+        ({"ServerVersion": "28.0.1", "SecurityOptions": None}, ""),
+        ({"OSType": "windows"}, "windows containers"),
+        ({"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"]}, "is rootless"),
+        ({"SecurityOptions": ["name=userns"]}, "remaps users"),
+        ({"ServerVersion": "19.03.15"}, "Docker 20.10 or newer is needed, this is 19.03.15"),
+    ],
+)
+def test_an_engine_that_cannot_run_nodes_is_told_at_once(info: dict[str, Any], why: str) -> None:
+    assert why in cluster.unsuited(info) if why else cluster.unsuited(info) == ""
+
+
+def test_an_engine_that_goes_away_is_a_problem_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **_: Any) -> Any:
+        return subprocess.CompletedProcess(command, 1, "", "Cannot connect to the Docker daemon\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(docker, "from_env", lambda **_: types.SimpleNamespace(close=lambda: None))
+    with pytest.raises(Problem, match="listing the containers: Cannot connect"):
+        cluster.down()

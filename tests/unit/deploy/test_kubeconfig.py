@@ -101,3 +101,10 @@ def test_a_symlinked_kubeconfig_stays_a_link(tmp_path: Path) -> None:
     kubeconfig.install(OURS, link)
     assert link.is_symlink()
     assert yaml.safe_load(real.read_text())["current-context"] == "pykube"
+
+
+def test_another_cluster_of_the_same_name_is_not_ours_to_remove(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    kubeconfig.install(OURS, file)
+    assert not kubeconfig.remove(file, server="https://127.0.0.1:7443")
+    assert kubeconfig.remove(file, server="https://127.0.0.1:6443")

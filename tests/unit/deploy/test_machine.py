@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,34 @@ def test_a_package_comes_from_the_newer_release_only_if_it_must(
     monkeypatch.setattr(install, "_install_from_newer_suite", lambda package: done.append("newer"))
     install.install_newer("docker-compose", lambda version: int(version.split(".")[0]) >= 2)
     assert done == [how]
+
+
+@pytest.mark.parametrize(("known", "taken"), [("docker-compose-v2", "docker-compose-v2"), ("", "docker-compose")])
+def test_compose_has_another_name_in_ubuntu(monkeypatch: pytest.MonkeyPatch, known: str, taken: str) -> None:
+    installed: list[str] = []
+
+    def output(command: list[str]) -> str | None:
+        if command[0] == "apt-cache":
+            return "Candidate: 2.24.6" if command[-1] in (known, "docker-compose") else "Candidate: (none)"
+        return "2.24.6" if installed else None
+
+    monkeypatch.setattr(install, "output", output)
+    monkeypatch.setattr(install, "apt_install", installed.append)
+    install.compose()
+    assert installed == [taken]
+
+
+def test_an_old_python_is_told_before_anything_is_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 12, "final", 0))
+    assert install.main(["venv"]) == 1
+    assert "Python 3.11 or newer is needed, this is 3.10.12" in capsys.readouterr().err
+
+
+def test_the_oldest_python_is_the_projects() -> None:
+    project = tomllib.loads((machine.ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == ">=" + ".".join(map(str, install.OLDEST_PYTHON))
 
 
 def test_an_unknown_step_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,6 +144,7 @@ def test_a_loopback_resolver_is_replaced_for_pods() -> None:
     docker = "search example.com\nnameserver 127.0.0.11\noptions ndots:0\n"
     assert prepare.loopback_resolver(docker) == "127.0.0.11"
     assert prepare.pods_resolv_conf(docker) == f"nameserver {prepare.RELAY_ADDRESS}\nsearch example.com\n"
+    assert prepare.nameservers("nameserver\t192.0.2.1\nnameserver \n#nameserver 192.0.2.2\n") == ["192.0.2.1"]
     plain = "nameserver 192.0.2.53\noptions edns0\n"
     assert prepare.loopback_resolver(plain) is None
     assert prepare.pods_resolv_conf(plain) == plain
