@@ -16,6 +16,7 @@ from api.types.discovery_v1 import EndpointSlice
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 SERVICE_PROXY_LABEL = "service.kubernetes.io/service-proxy-name"
+HEADLESS_LABEL = "service.kubernetes.io/headless"
 DEFAULT_AFFINITY_SECONDS = 10_800
 
 
@@ -73,10 +74,11 @@ class _Candidate:
 
 
 def is_proxied(service: Service) -> bool:
-    """Whether this proxy serves it: it has a cluster IP, and no label hands it to another proxy."""
-    labels = service.metadata.labels or {}
+    """Whether this proxy serves it: it has a cluster IP, and no label hands it to another proxy or to none."""
+    if {SERVICE_PROXY_LABEL, HEADLESS_LABEL} & (service.metadata.labels or {}).keys():
+        return False
     ip = service.spec.cluster_ip
-    return bool(ip) and ip != "None" and service.spec.type != "ExternalName" and SERVICE_PROXY_LABEL not in labels
+    return bool(ip) and ip != "None" and service.spec.type != "ExternalName"
 
 
 def resolve(service: Service, slices: Iterable[EndpointSlice], node_name: str, zone: str = "") -> list[ServicePort]:

@@ -84,9 +84,10 @@ def test_an_address_in_two_slices_counts_once_and_as_ready() -> None:
 def test_what_is_not_proxied() -> None:
     assert resolve(service(clusterIP="None"), [], "n1") == []
     assert resolve(service(type="ExternalName", clusterIP=""), [], "n1") == []
-    other = service()
-    other.metadata.labels = {"service.kubernetes.io/service-proxy-name": "mine"}
-    assert resolve(other, [], "n1") == []
+    for label in ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"):
+        other = service()
+        other.metadata.labels = {label: ""}
+        assert resolve(other, [], "n1") == []
 
 
 def test_affinity_and_load_balancer() -> None:
