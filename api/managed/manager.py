@@ -121,7 +121,10 @@ class FieldManager:
         self._check_applied(applied)
         managed = dict(managed)
         if not managed and exists:
-            self.update(self.empty, live, managed, BEFORE_FIRST_APPLY, time)
+            try:
+                self.update(self.empty, live, managed, BEFORE_FIRST_APPLY, time)
+            except ValueError as error:  # what is stored has been written by somebody who knows no such lists
+                raise errors.bad_request(f"failed to create typed live object: {error}") from None
         try:
             new, after = self._apply(live, applied, managed, manager, time, force=force)
         except Conflicts as conflicts:

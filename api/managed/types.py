@@ -16,8 +16,11 @@ from api.schema import Merge, Node, struct_node
 Kind = Literal["scalar", "list", "map", "any"]
 
 # Defaults of list keys: the document of Kubernetes' API that the types come from does not tell them.
-_KEY_DEFAULTS = {"protocol": "TCP"}
-_KEY_DEFAULTED = frozenset({"ContainerPort", "ServicePort"})
+_KEY_DEFAULTS = {
+    "ContainerPort": {"protocol": "TCP"},
+    "ServicePort": {"protocol": "TCP"},
+    "LocalObjectReference": {"name": ""},
+}
 
 _SCALARS = {"string": "string", "byte": "string", "bool": "boolean", "int32": "numeric", "int64": "numeric"}
 _SCALARS["float64"] = "numeric"
@@ -138,7 +141,7 @@ def _of_list(node: Node, merge: Merge) -> Type:
     element = _of_field(node.element, Merge())
     if list_type not in ("map", "set"):
         return Type("list", atomic=True, element=element)
-    defaults = _KEY_DEFAULTS if node.element.go.rpartition(".")[2] in _KEY_DEFAULTED else {}
+    defaults = _KEY_DEFAULTS.get(node.element.go.rpartition(".")[2], {})
     own = {name: value for name, value in defaults.items() if name in keys}
     return Type("list", element=element, keys=keys if list_type == "map" else (), defaults=own)
 

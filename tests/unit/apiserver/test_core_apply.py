@@ -160,3 +160,16 @@ async def test_a_quantity_that_is_none_is_the_clients_mistake(rest: Rest) -> Non
     body = {"metadata": {"name": "c"}, "storageClassName": "x", "capacity": ""}
     refused = await rest.call("POST", path, body, code=400)
     assert "quantities must match the regular expression" in refused["message"]
+
+
+async def test_the_first_apply_to_a_list_whose_items_cannot_be_told_apart(rest: Rest) -> None:
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    base = {"apiVersion": "v1", "kind": "ServiceAccount"}
+    for name, broken, code in (("a", {"imagePullSecrets": [{}]}, 200), ("b", {"secrets": [{}]}, 400)):
+        await rest.call("POST", accounts, {**base, "metadata": {"name": name}, **broken}, code=201)
+        nobody = {"metadata": {"managedFields": [{}]}}
+        await rest.call("PATCH", f"{accounts}/{name}", nobody, code=200, Content_Type="application/merge-patch+json")
+        applied = {**base, "metadata": {"name": name, "labels": {"x": "y"}}}
+        answer = await apply(rest, f"{accounts}/{name}", applied, "me", code=code)
+        if code == 400:
+            assert answer["message"].startswith("failed to create typed live object: element 0: associative list")
