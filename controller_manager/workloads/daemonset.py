@@ -41,7 +41,7 @@ class DaemonSetController:
         self._sets = context.informers.informer(DaemonSet)
         self._pods = context.informers.informer(Pod)
         self._nodes = context.informers.informer(Node)
-        self._history = History(context.api, context.informers.informer(ControllerRevision))
+        self._history = History(context.api, context.informers.informer(ControllerRevision), REVISION_LABEL)
         self._expectations = Expectations()
         self._expected = ExpectedPods(PodControl(context.batcher, self._recorder), self._expectations)
         self._backoff: dict[tuple[str, str], tuple[float, float]] = {}  # (uid, node) -> (seconds, last failure)
@@ -96,7 +96,7 @@ class DaemonSetController:
             return None
         revisions = await self._history.list(owner, selector)
         newest, collisions = await self._history.newest(owner, revisions, owner.status.collision_count or 0)
-        hashed = (newest.metadata.labels or {})["controller.kubernetes.io/hash"]
+        hashed = (newest.metadata.labels or {}).get(REVISION_LABEL) or newest.metadata.name or ""
         found = await claim(
             self._api, owner, candidates(self._pods, owner), lambda pod: selector.matches(pod.metadata.labels)
         )

@@ -4,7 +4,8 @@ Invariants:
 - a revision's name is its owner's and the hash of what it holds; equal templates share a revision, whose number rises
   when it becomes the newest again;
 - what it holds is a strategic merge patch that replaces the template: `kubectl rollout undo` applies it as it is;
-- revisions that a pod or the status still names are never deleted; of the others the newest stay, up to the limit.
+- revisions that a pod or the status still names are never deleted; of the others the newest stay, up to the limit;
+- the hash is a label, too: of a StatefulSet's revisions one of its own, of a DaemonSet's the one that its pods have.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ REVISION_LABEL = "controller-revision-hash"
 
 
 class History:
-    def __init__(self, api: Api, revisions: Informer[ControllerRevision]) -> None:
-        self._api, self._revisions = api, revisions
+    def __init__(self, api: Api, revisions: Informer[ControllerRevision], hash_label: str = HASH_LABEL) -> None:
+        self._api, self._revisions, self._hash_label = api, revisions, hash_label
         revisions.add_index(INDEX, by_controller)
 
     async def list(self, owner: Any, selector: Selector) -> list[ControllerRevision]:
@@ -41,7 +42,7 @@ class History:
         self, owner: Any, revisions: Sequence[ControllerRevision], collisions: int
     ) -> tuple[ControllerRevision, int]:
         """The revision of the present template, made or renumbered if need be, and the new collision count."""
-        fresh = _make(owner, revisions[-1].revision + 1 if revisions else 1, collisions)
+        fresh = self._make(owner, revisions[-1].revision + 1 if revisions else 1, collisions)
         equal = next((r for r in reversed(revisions) if r.data == fresh.data), None)
         if equal is not None:
             if equal is not revisions[-1]:
@@ -60,7 +61,7 @@ class History:
             if other.data == fresh.data:
                 return other, collisions
             collisions += 1
-            fresh = _make(owner, fresh.revision, collisions)
+            fresh = self._make(owner, fresh.revision, collisions)
 
     async def truncate(self, revisions: Sequence[ControllerRevision], live: Iterable[str | None], limit: int) -> None:
         """Delete the oldest revisions that nobody in `live` names, but for `limit` of them."""
@@ -76,6 +77,23 @@ class History:
                 if not errors.is_not_found(error):
                     raise
 
+    def _make(self, owner: Any, number: int, collisions: int) -> ControllerRevision:
+        template = codec.to_dict(owner.spec.template)
+        # Clients compare the text of patches, in which Go sorts the keys of a map.
+        data = _sorted({"spec": {"template": {**template, "$patch": "replace"}}})
+        hashed = names.object_hash(data, collisions or None)
+        return ControllerRevision(
+            metadata=ObjectMeta(
+                name=f"{owner.metadata.name}-{hashed}",
+                namespace=owner.metadata.namespace,
+                labels={**(owner.spec.template.metadata.labels or {}), self._hash_label: hashed},
+                annotations=dict(owner.metadata.annotations) if owner.metadata.annotations else None,
+                owner_references=[controller_ref(owner)],
+            ),
+            data=data,
+            revision=number,
+        )
+
 
 def ordered(revisions: Iterable[ControllerRevision]) -> list[ControllerRevision]:
     return sorted(revisions, key=lambda r: (r.revision, r.metadata.creation_timestamp or "", r.metadata.name or ""))
@@ -90,18 +108,7 @@ def apply(owner: Any, revision: ControllerRevision) -> Any:
     return codec.from_dict(type(owner), document)
 
 
-def _make(owner: Any, number: int, collisions: int) -> ControllerRevision:
-    template = codec.to_dict(owner.spec.template)
-    data = {"spec": {"template": {**template, "$patch": "replace"}}}
-    hashed = names.object_hash(data, collisions or None)
-    return ControllerRevision(
-        metadata=ObjectMeta(
-            name=f"{owner.metadata.name}-{hashed}",
-            namespace=owner.metadata.namespace,
-            labels={**(owner.spec.template.metadata.labels or {}), HASH_LABEL: hashed},
-            annotations=dict(owner.metadata.annotations) if owner.metadata.annotations else None,
-            owner_references=[controller_ref(owner)],
-        ),
-        data=data,
-        revision=number,
-    )
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return list(map(_sorted, value)) if isinstance(value, list) else value

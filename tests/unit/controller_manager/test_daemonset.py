@@ -151,6 +151,12 @@ async def test_a_rolling_update_takes_down_max_unavailable_nodes_at_a_time() -> 
         await to_the_end(api, harness)
         assert {p.spec.containers[0].image for p in api.objects(Pod)} == {"web:2"}
         assert len(api.objects(ControllerRevision)) == 2
+        # A revision and the pods made from it have one label in common.
+        [newest] = [r for r in api.objects(ControllerRevision) if r.revision == 2]
+        hashed = (newest.metadata.labels or {})["controller-revision-hash"]
+        assert newest.metadata.name == f"agent-{hashed}"
+        assert list(newest.data["spec"]["template"]) == ["$patch", "metadata", "spec"]
+        assert {(p.metadata.labels or {})["controller-revision-hash"] for p in api.objects(Pod)} == {hashed}
 
 
 async def test_a_surging_update_starts_the_new_pod_first() -> None:
