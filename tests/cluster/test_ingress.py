@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from deploy.images import addons_image
 from tests.cluster.harness import Cluster, Space, run, until
 
 # Says who it is and what it was asked; on SIGTERM it ends at once what nobody asks any more.
@@ -33,7 +34,7 @@ app = web.Application(client_max_size=1 << 30)
 app.add_routes([web.get("/talk", talk), web.route("*", "/{path:.*}", page)])
 web.run_app(app, port=8080, access_log=None)
 """
-IMAGE = "localhost:5000/pykube/addons:0.1.0"  # has aiohttp
+IMAGE = addons_image()  # has aiohttp
 
 
 def backend(name: str, version: str, replicas: int = 1) -> dict[str, Any]:

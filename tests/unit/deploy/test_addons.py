@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,24 @@ def test_dns_is_where_every_kubelet_says_it_is() -> None:
     assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
     ports = {port["name"] for container in template["spec"]["containers"] for port in container["ports"]}
     assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+
+
+async def test_what_nobody_waits_for_starts_after_what_is_waited_for() -> None:
+    def deployment(name: str, **annotations: str) -> dict[str, Any]:
+        metadata = {"name": name, "namespace": "kube-system", "annotations": annotations}
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {}}
+
+    api = FakeApi()
+    objects = [deployment("late", **{addons.WAIT: "false"}), deployment("first")]
+    running = asyncio.create_task(addons.run(objects, api=api, registry="", timeout=60))
+    while api.one(Deployment, "first", "kube-system") is None:
+        await asyncio.sleep(0.01)
+    for _ in range(10):
+        await asyncio.sleep(0.01)
+        assert api.one(Deployment, "late", "kube-system") is None
+    stored = await api.get(Deployment, "first", namespace="kube-system")
+    stored.status.conditions = [DeploymentCondition(type="Available", status="True")]
+    stored.status.observed_generation = stored.metadata.generation
+    await api.update_status(stored)
+    await running
+    assert api.one(Deployment, "late", "kube-system") is not None
