@@ -369,6 +369,9 @@ def main(root: click.Command, argv: Sequence[str] | None = None) -> int:
         print(stop.ctx.get_help() if stop.ctx else "", file=sys.stdout if alone else sys.stderr)
         return 0 if alone else 1
     except click.UsageError as problem:
+        if problem.message == "Missing command." and problem.ctx is not None:
+            print(problem.ctx.get_help(), file=sys.stderr)
+            return 1
         print(f"error: {_click_words(problem)}", file=sys.stderr)
         path = problem.ctx.command_path if problem.ctx else PROG
         print(f"See '{path} --help' for usage.", file=sys.stderr)

@@ -275,7 +275,13 @@ def _override(config: RestConfig, flags: Object) -> RestConfig:
         config.namespace, config.namespace_given = flags["namespace"], True
     limit = str(flags.get("request_timeout") or "0")
     if limit != "0":
-        config.timeout = float(limit) if limit.isdigit() else parse_duration(limit)
+        try:
+            config.timeout = float(limit) if limit.isdigit() else parse_duration(limit)
+        except CliError as problem:
+            raise CliError(
+                "Invalid timeout value. Timeout must be a single integer in seconds, or an integer followed by a "
+                "corresponding time unit (e.g. 1s | 2m | 3h)"
+            ) from problem
     config.server = config.server.rstrip("/")
     return config
 

@@ -104,10 +104,11 @@ def _subject(one: Object) -> tuple[str, str, str, str]:
 
 def uncovered(owner: list[Object], wanted: list[Object]) -> list[Object]:
     """The parts of the wanted rules that no rule of the owner allows, each as small as a rule can be."""
-    return [part for rule in wanted for part in _parts(rule) if not any(_covers(one, part) for one in owner)]
+    return [part for rule in wanted for part in parts(rule) if not any(_covers(one, part) for one in owner)]
 
 
-def _parts(rule: Object) -> Iterator[Object]:
+def parts(rule: Object) -> Iterator[Object]:
+    """A rule as rules of one verb on one resource (and name), or on one URL."""
     verbs = rule.get("verbs") or []
     for group in rule.get("apiGroups") or []:
         for resource in rule.get("resources") or []:

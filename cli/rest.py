@@ -21,6 +21,7 @@ import aiohttp
 from cli.credentials import resolve
 from cli.errors import ApiError, CliError, ConnectionFailed, Object, status_error
 from cli.kubeconfig import RestConfig
+from cli.tracing import Trace
 
 JSON = "application/json"
 TABLE = (
@@ -40,7 +41,7 @@ class Client:
 
     def __init__(self, config: RestConfig, *, verbosity: int = 0) -> None:
         self.config = config
-        self.verbosity = verbosity
+        self.trace = Trace(verbosity)
         self._session: aiohttp.ClientSession | None = None
         self._ssl: ssl.SSLContext | bool = True
         self._warned: set[str] = set()
@@ -129,22 +130,24 @@ class Client:
         url = self.url(path, query)
         limit = timeout if timeout is not None else self.config.timeout
         started = time.monotonic()
-        self._trace_request(method, url, data)
+        headers = self._headers(accept, content_type)
+        self.trace.request(method, url, [*self.session.headers.items(), *headers], data)
         with translated(self.config.server, limit):
             async with self.session.request(
                 method,
                 URL(url, encoded=True),
                 data=data,
-                headers=CIMultiDict(self._headers(accept, content_type)),
+                headers=CIMultiDict(headers),
                 timeout=aiohttp.ClientTimeout(total=limit, sock_connect=30),
                 allow_redirects=True,
                 **self.options(),
             ) as response:
-                self._trace_response(method, url, response, time.monotonic() - started)
+                answered = f"{response.status} {response.reason}"
+                self.trace.response(method, url, answered, response.headers.items(), time.monotonic() - started)
                 self._warnings(response)
                 if response.status >= 400:
                     raw = await response.read()
-                    self._trace_body("Response Body", raw)
+                    self.trace.body("Response Body", raw)
                     raise status_error(response.status, raw, method=method, path=path)
                 yield response
 
@@ -152,7 +155,7 @@ class Client:
         async with self.open(method, path, **kwargs) as response:
             with translated(self.config.server, kwargs.get("timeout")):
                 data = await response.read()
-        self._trace_body("Response Body", data)
+        self.trace.body("Response Body", data)
         return data
 
     async def request(self, method: str, path: str, **kwargs: Any) -> Object:
@@ -181,7 +184,7 @@ class Client:
                     for line in lines:
                         if not line.strip():
                             continue
-                        self._trace_body("Watch frame", line)
+                        self.trace.body("Watch frame", line)
                         event = decode(line)
                         if event.get("type") == "ERROR":
                             raise ApiError(event.get("object") or {})
@@ -193,27 +196,6 @@ class Client:
             if text not in self._warned:
                 self._warned.add(text)
                 print(f"Warning: {text}", file=sys.stderr)
-
-    def _trace_request(self, method: str, url: str, data: bytes | None) -> None:
-        if self.verbosity >= 8:
-            print(f"Request: {method} {url}", file=sys.stderr)
-            if data:
-                self._trace_body("Request Body", data)
-
-    def _trace_response(self, method: str, url: str, response: aiohttp.ClientResponse, took: float) -> None:
-        if self.verbosity >= 6:
-            line = f"{method} {url} {response.status} {response.reason} in {took * 1000:.0f} milliseconds"
-            print(line, file=sys.stderr)
-        if self.verbosity >= 8:
-            for name, value in response.headers.items():
-                print(f"    {name}: {value}", file=sys.stderr)
-
-    def _trace_body(self, title: str, data: bytes) -> None:
-        if self.verbosity >= 8:
-            text = data.decode(errors="replace")
-            limit = 1024 if self.verbosity == 8 else 10**9
-            cut = f" [truncated {len(text) - limit} chars]" if len(text) > limit else ""
-            print(f"{title}: {text[:limit]}{cut}", file=sys.stderr)
 
 
 class translated:
@@ -250,20 +232,30 @@ def connection_words(problem: BaseException, server: str) -> str:
     if isinstance(problem, aiohttp.ClientConnectorDNSError):
         return f"Unable to connect to the server: dial tcp: lookup {urlsplit(server).hostname}: no such host"
     if isinstance(problem, aiohttp.ClientConnectorSSLError):
+        if "WRONG_VERSION_NUMBER" in str(problem.os_error):
+            return "Unable to connect to the server: http: server gave HTTP response to HTTPS client"
         return f"Unable to connect to the server: tls: {problem.os_error}"
     if isinstance(problem, aiohttp.ClientConnectorError):
         if isinstance(problem.os_error, ConnectionRefusedError):
             return f"The connection to the server {host} was refused - did you specify the right host or port?"
         why = (problem.os_error.strerror or "connection failed").lower()
-        return f"Unable to connect to the server: dial tcp {host}: {why}"
+        return f"Unable to connect to the server: dial tcp {host}: connect: {why}"
+    if isinstance(problem, aiohttp.ConnectionTimeoutError):
+        return f"Unable to connect to the server: dial tcp {host}: i/o timeout"
     if isinstance(problem, (TimeoutError, aiohttp.ServerTimeoutError)):
-        return "Unable to connect to the server: net/http: request canceled (Client.Timeout exceeded)"
+        words = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+        return f"Unable to connect to the server: {words}"
     if isinstance(problem, (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionResetError)):
         return f"The connection to the server {host} was closed before it answered"
+    if isinstance(problem, aiohttp.NonHttpUrlClientError):
+        return f'Unable to connect to the server: unsupported protocol scheme "{urlsplit(server).scheme}"'
     if isinstance(problem, aiohttp.InvalidURL):
         return f"error: the server's address is not a URL: {server}"
     if isinstance(problem, aiohttp.ClientResponseError):
-        return f"Unable to connect to the server: {problem.message}"
+        return (
+            "Unable to connect to the server: net/http: HTTP/1.x transport connection broken: malformed HTTP response "
+            + " ".join(str(problem.message).split())
+        )
     if isinstance(problem, aiohttp.ClientError):
         return f"Unable to connect to the server: {problem}"
     return ""

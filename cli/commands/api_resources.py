@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cli.discovery import Mapping
 from cli.env import Env
-from cli.errors import CliError
+from cli.errors import CliError, Object, UsageError
 from cli.framework import command as declare
 from cli.framework import flag, option
+from cli.printers.objects import check, render
 from cli.printers.tabwriter import align
 
 
@@ -46,9 +47,8 @@ async def command(
     verbs: tuple[str, ...],
 ) -> None:
     if args:
-        raise CliError(f"unexpected arguments: [{' '.join(args)}]")
-    if output not in ("", "wide", "name"):
-        raise CliError(f"--output {output} is not available")
+        raise UsageError(f"unexpected arguments: [{' '.join(args)}]")
+    check(output, allowed=("wide", "name", "json", "yaml", "kyaml"))
     if sort_by not in ("", "name", "kind"):
         raise CliError("--sort-by accepts only name or kind")
     if not cached:
@@ -74,6 +74,9 @@ async def command(
         for one in rows:
             env.out(one.group_resource)
         return
+    if output not in ("", "wide"):
+        env.out(render(_as_list(rows), output, display="apiresourcelist"), end="")
+        return
     wide = output == "wide"
     titles = ["NAME", "SHORTNAMES", "APIVERSION", "NAMESPACED", "KIND", *(["VERBS", "CATEGORIES"] if wide else [])]
     lines = [] if no_headers else ["\t".join(titles)]
@@ -89,3 +92,22 @@ async def command(
             cells.extend([",".join(one.verbs), ",".join(one.categories)])
         lines.append("\t".join(cells))
     env.out(align("\n".join(lines), minwidth=6, padding=3))
+
+
+def _as_list(rows: list[Mapping]) -> Object:
+    resources = [
+        {
+            "categories": list(one.categories) or None,
+            "group": one.group or None,
+            "kind": one.kind,
+            "name": one.plural,
+            "namespaced": one.namespaced,
+            "shortNames": list(one.short_names) or None,
+            "singularName": one.singular,
+            "verbs": list(one.verbs),
+            "version": one.version,
+        }
+        for one in rows
+    ]
+    shown = [{key: value for key, value in one.items() if value is not None} for one in resources]
+    return {"apiVersion": "v1", "groupVersion": "", "kind": "APIResourceList", "resources": shown}

@@ -98,19 +98,34 @@ async def _list(env: Env, namespace: str, no_headers: bool) -> None:
     status = (await env.client.request("POST", f"{ROOT}/selfsubjectrulesreviews", body=body)).get("status") or {}
     if status.get("incomplete"):
         env.warn(f"the list may be incomplete: {status.get('evaluationError', '')}")
-    rows: list[list[str]] = []
-    for rule in status.get("resourceRules") or []:
-        names = f"[{' '.join(rule.get('resourceNames') or [])}]"
-        verbs = f"[{' '.join(rule.get('verbs') or [])}]"
-        for group_name in rule.get("apiGroups") or [""]:
-            for resource in rule.get("resources") or []:
-                shown = f"{resource}.{group_name}" if group_name else resource
-                rows.append([shown, "[]", names, verbs])
-    for rule in status.get("nonResourceRules") or []:
-        urls = f"[{' '.join(rule.get('nonResourceURLs') or [])}]"
-        rows.append(["", urls, "[]", f"[{' '.join(rule.get('verbs') or [])}]"])
+    rows = [
+        "\t".join(
+            [
+                ".".join(
+                    part for part in ((rule.get("resources") or [""])[0], (rule.get("apiGroups") or [""])[0]) if part
+                ),
+                *(f"[{' '.join(rule.get(key) or [])}]" for key in ("nonResourceURLs", "resourceNames", "verbs")),
+            ]
+        )
+        for rule in _compact([*(status.get("resourceRules") or []), *(status.get("nonResourceRules") or [])])
+    ]
     lines = [] if no_headers else ["Resources\tNon-Resource URLs\tResource Names\tVerbs"]
-    env.out(align("\n".join([*lines, *("\t".join(row) for row in rows)]), minwidth=6, padding=3))
+    env.out(align("\n".join([*lines, *rows]), minwidth=6, padding=3))
+
+
+def _compact(rules: list[Object]) -> list[Object]:
+    """One rule for each resource with all of its verbs, one for each URL and verb; ordered as Go's text of them."""
+    from cli.reconcile import parts
+
+    found: dict[tuple[Any, ...], Object] = {}
+    for rule in rules:
+        for part in parts(rule):
+            simple = "resources" in part and "resourceNames" not in part
+            key = (part["apiGroups"][0], part["resources"][0]) if simple else (len(found), "rule")
+            known = found.setdefault(key, part)
+            known["verbs"] += [verb for verb in part["verbs"] if verb not in known["verbs"]]
+    order = ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs")
+    return sorted(found.values(), key=lambda rule: ",".join(f"{' '.join(rule.get(key) or [])}]" for key in order))
 
 
 @declare("whoami", usage="[flags]", help="Experimental: Check self subject attributes.", group=command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cli.env import Env
-from cli.errors import ApiError, CliError, UsageError, raise_all
+from cli.errors import ApiError, CliError, raise_all
 from cli.framework import command as declare
 from cli.framework import flag, group
 from cli.human import now
@@ -22,7 +22,7 @@ def _verb(name: str, condition: str, done: str, about: str) -> None:
     @output_option
     async def run(env: Env, args: tuple[str, ...], **params: Any) -> None:
         if not args and not params["filename"]:
-            raise UsageError("one or more CSRs must be specified as <name> or -f <filename>")
+            raise CliError("one or more CSRs must be specified as <name> or -f <filename>")
         writer = Writer(env, output=params["output"], manager="kubectl")
         words = () if params["filename"] else ("certificatesigningrequests", *args)
         targets, problems = await fetch_all(

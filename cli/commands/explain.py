@@ -189,7 +189,7 @@ def _fields(trail: _Trail, schema: Object, level: int, recursive: bool, seen: se
             if id(inner) not in seen and inner.get("properties"):
                 out += _fields(trail, inner, level + 1, recursive, seen | {id(inner)})
         else:
-            text = field.get("description") or trail.resolve(field).get("description") or "<no description>"
+            text = field.get("description") or "<no description>"
             out += _wrap(text, indent + "  ")
             out.append("")
     return out

@@ -40,7 +40,7 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
     if not resources:
         raise UsageError("one or more resources must be specified as <resource> <name> or <resource>/<name>")
     if not changes:
-        raise UsageError("at least one taint update is required")
+        raise CliError("at least one taint update is required")
     add, remove = (
         [_parse(text) for text in changes if not text.endswith("-")],
         [_parse(text[:-1]) for text in changes if text.endswith("-")],
@@ -48,7 +48,7 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
     named = await resolve(env, resources, selector=params["selector"], select_all=params["all"], need_name=True)
     for target in named:
         if target.mapping.kind != "Node":
-            raise CliError(f"invalid resource type {target.mapping.plural}, only node(s) are supported")
+            raise CliError(f"invalid resource type {target.mapping.plural}, only node types are supported")
     found, problems = await fetch_all(env, named, labels=params["selector"])
     writer = Writer(env, dry_run=params["dry_run"], output=params["output"], manager=params["field_manager"])
 
@@ -75,7 +75,7 @@ def _parse(text: str) -> Object:
     body, colon, effect = text.partition(":")
     key, equals, value = body.partition("=")
     if colon and effect not in EFFECTS:
-        raise CliError(f"invalid taint effect: {effect}, unsupported taint effect")
+        raise UsageError(f"invalid taint effect: {effect}, unsupported taint effect")
     if equals and not colon:
         raise CliError(f"invalid taint spec: {text}")
     return {"key": key, **({"value": value} if value else {}), **({"effect": effect} if effect else {})}
@@ -103,4 +103,4 @@ def change(
     for one in add:
         kept = [t for t in kept if (t["key"], t.get("effect")) != (one["key"], one["effect"])]
     word = "tainted" if add and not remove else "untainted" if remove and not add else "modified"
-    return [*kept, *add], word
+    return [*kept, *add], "modified" if taken else word

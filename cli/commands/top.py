@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cli.env import Env
-from cli.errors import ApiError, CliError, Object, UsageError
+from cli.errors import ApiError, CliError, Object
 from cli.framework import command as declare
 from cli.framework import flag, group, option
 from cli.objects import dig, name_of, namespace_of
@@ -51,7 +51,7 @@ def _cells(cpu: int, memory: int) -> list[str]:
 
 def _check_sort(sort_by: str) -> None:
     if sort_by not in ("", "cpu", "memory"):
-        raise UsageError(f"--sort-by accepts only cpu or memory, not {sort_by}")
+        raise CliError("--sort-by accepts only cpu or memory")
 
 
 @declare("pod", usage="[NAME | -l label]", help="Display resource (CPU/memory) usage of pods.", group=command)
@@ -105,7 +105,12 @@ async def node(env: Env, args: tuple[str, ...], **params: Any) -> None:
             for part, whole in ((cpu, all_cpu), (memory, all_memory))
         ]
         lines.append("\t".join([name[0], f"{cpu}m", shares[0], f"{memory // 2**20}Mi", shares[1]]))
-    env.out(align("\n".join(lines), minwidth=6, padding=3))
+    _table(env, lines)
+
+
+def _table(env: Env, lines: list[str]) -> None:
+    """The last column is padded like the others: kubectl ends each cell here with a tab."""
+    env.out(align("".join(f"{line}\t\n" for line in lines), minwidth=6, padding=3), end="")
 
 
 def _print(
@@ -119,4 +124,4 @@ def _print(
         blank = [""] * len(head)
         lines.append("\t".join([*blank, "________", "________"]))
         lines.append("\t".join([*blank, *_cells(sum(r[1] for r in rows), sum(r[2] for r in rows))]))
-    env.out(align("\n".join(lines), minwidth=6, padding=3))
+    _table(env, lines)

@@ -22,6 +22,8 @@ def client_version() -> str:
 @flag("--client", help="If true, shows client version only (no server required).")
 @option("-o", "--output", help="One of 'yaml' or 'json'.")
 async def command(env: Env, args: tuple[str, ...], client: bool, output: str) -> None:
+    if args:
+        raise CliError(f"extra arguments: [{' '.join(args)}]")
     if output not in ("", "json", "yaml"):
         raise CliError("--output must be 'yaml' or 'json'")
     info: Object = {
@@ -41,10 +43,11 @@ async def command(env: Env, args: tuple[str, ...], client: bool, output: str) ->
         except Exception as failure:
             problem = failure
     if output:
-        from cli.printers.json import to_json
+        import json
+
         from cli.printers.yaml import to_yaml
 
-        env.out(to_json(info) if output == "json" else to_yaml(info), end="")
+        env.out(json.dumps(info, indent=2) if output == "json" else to_yaml(info))
     else:
         env.out(f"Client Version: {info['clientVersion']['gitVersion']}")
         if "serverVersion" in info:

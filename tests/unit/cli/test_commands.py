@@ -385,11 +385,6 @@ def test_wait_for_a_condition_that_is_there(run: Run, server: FakeServer) -> Non
     assert (late.code, late.err) == (1, "error: timed out waiting for the condition on pods/web\n")
 
 
-def test_verbose_shows_requests(run: Run, server: FakeServer) -> None:
-    server.on(f"GET {PODS}", TABLE)
-    assert f"GET {server.url}{PODS}?limit=500 200 OK in" in run("-v", "6", "get", "pods").err
-
-
 def test_warnings_are_printed(run: Run, server: FakeServer) -> None:
     server.on(f"GET {PODS}", TABLE)
     assert run("get", "pods", "--as=alice", "--as-group=g1", "--as-group=g2").code == 0
