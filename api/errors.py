@@ -179,14 +179,6 @@ def timeout(message: str, retry_after: int = 0) -> StatusError:
     return _error(504, "Timeout", full, StatusDetails(retry_after_seconds=retry_after or None))
 
 
-def server_timeout(resource: str, operation: str, retry_after: int = 0) -> StatusError:
-    """500 ServerTimeout: the server could not get to it; the request may be repeated."""
-    details = _details(resource, operation)
-    details.retry_after_seconds = retry_after or None
-    message = f"The {operation} operation against {resource} could not be completed at this time, please try again."
-    return _error(500, "ServerTimeout", message, details)
-
-
 def internal(message: str | BaseException) -> StatusError:
     """500: `Internal error occurred: ...`."""
     details = StatusDetails(causes=[StatusCause(message=str(message))])

@@ -57,9 +57,6 @@ class Store(Generic[T]):
         """How many `by_index` would answer."""
         return len(self._indices[index].get(value, ()))
 
-    def index_values(self, index: str) -> builtins.list[Any]:
-        return list(self._indices[index])
-
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Give every object to `function`; it is found under each value that comes back. Idempotent by name."""
         if name in self._functions:

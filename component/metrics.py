@@ -5,17 +5,14 @@ from __future__ import annotations
 from prometheus_client import REGISTRY, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-_build_info = Gauge(
+from api.version import GIT_VERSION
+
+_major, _minor, *_ = GIT_VERSION.removeprefix("v").split(".")
+Gauge(
     "kubernetes_build_info",
     "A metric with a constant '1' value labeled by version and git version of the component.",
     ["major", "minor", "git_version"],
-)
-
-
-def build_info(version: str) -> None:
-    """`v1.36.0+pykube`"""
-    major, minor, *_ = version.removeprefix("v").split(".")
-    _build_info.labels(major, minor, version).set(1)
+).labels(_major, _minor, GIT_VERSION).set(1)
 
 
 def exposition() -> tuple[bytes, str]:

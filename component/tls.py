@@ -46,14 +46,6 @@ def server_context(files: Files, *, require_client: bool = False) -> ssl.SSLCont
     return context
 
 
-def client_context(ca: str, cert: str | None = None, key: str | None = None) -> ssl.SSLContext:
-    """For an HTTPS client."""
-    context = ssl.create_default_context(cafile=ca)
-    if cert:
-        context.load_cert_chain(cert, key)
-    return context
-
-
 async def keep_fresh(context: ssl.SSLContext, files: Files, interval: float = RELOAD_INTERVAL) -> None:
     """Reload the files into the context whenever they change, until cancelled."""
     stamp = files.stamp()

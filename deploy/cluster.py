@@ -395,7 +395,7 @@ def guarded(work: Callable[[], None]) -> None:
     try:
         reach_docker()
         work()
-    except (Problem, DockerException) as problem:
+    except (Problem, DockerException, OSError) as problem:  # OSError: a full disk, or an engine that went away
         click.echo(f"pykube: {problem}", err=True)
         raise SystemExit(1) from None
 

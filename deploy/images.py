@@ -395,7 +395,7 @@ def main(names: list[str]) -> int:
         if built:
             builder.forget()
         say(f"images are current, {len(built)} built" if built else "images are current")
-    except (Problem, DockerException) as problem:
+    except (Problem, DockerException, OSError) as problem:  # OSError: a full disk, or an engine that went away
         print(f"images: {problem}", file=sys.stderr)
         return 1
     return 0

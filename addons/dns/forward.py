@@ -51,6 +51,8 @@ class Forwarder:
             return None
         copy = DNSRecord.parse(answer.pack())
         copy.header.id = request.header.id
+        # As this client spells it: one that mixes case against forgery drops an answer to somebody else's spelling.
+        copy.questions = request.questions
         return copy
 
     def _remembered(self, question: Question) -> DNSRecord | None:

@@ -22,6 +22,8 @@ _PLAIN_UDP = 512  # bytes a client without EDNS takes
 _OUR_UDP = 1232  # bytes: no fragments on any sensible path
 _TCP_IDLE = 10.0  # seconds
 _CNAME_DEPTH = 8
+#: UDP questions that wait for resolvers outside; more are dropped, and asked again by whoever still wants to know.
+_MOST_WAITING = 10_000
 REQUESTS = Counter("pykube_dns_requests_total", "Questions answered.", ["protocol", "rcode"])
 
 
@@ -42,6 +44,9 @@ class DNSServer:
                 self.transport = transport
 
             def datagram_received(self, data: bytes, addr: Any) -> None:
+                if len(server._tasks) >= _MOST_WAITING:
+                    REQUESTS.labels("udp", "DROPPED").inc()
+                    return
                 task = loop.create_task(server._datagram(self.transport, data, addr))
                 server._tasks.add(task)
                 task.add_done_callback(server._tasks.discard)

@@ -199,3 +199,8 @@ async def test_version_and_garbage(client: Client) -> None:
     async with asyncio.timeout(5):
         reply = await _ask_udp("127.0.0.1", client.port, b"\x12\x34\x01\x00\x00\x01" + b"\xff" * 10)
     assert RCODE.get(reply[3] & 0xF) == "FORMERR"
+
+
+async def test_an_answer_from_memory_is_spelled_as_the_question(client: Client) -> None:
+    await client.ask("www.example.org")
+    assert str((await client.ask("wWw.eXample.ORG")).q.qname) == "wWw.eXample.ORG."

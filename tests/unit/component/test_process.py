@@ -97,7 +97,9 @@ async def test_health_is_served_in_upstreams_format() -> None:
         async with http.get(f"{base}/readyz?verbose") as answer:
             assert await answer.text() == "[+]ping ok\n[+]informer-sync ok\nreadyz check passed\n"
         async with http.get(f"{base}/metrics") as answer:
-            assert "process_cpu_seconds_total" in await answer.text()
+            page = await answer.text()
+        assert "process_cpu_seconds_total" in page
+        assert 'kubernetes_build_info{git_version="v1.36.0",major="1",minor="36"} 1.0' in page
         async with http.get(f"{base}/nowhere") as answer:
             assert answer.status == 404
 
