@@ -23,6 +23,7 @@ from apiserver.audit.record import Auditor
 from apiserver.extensions.controller import Extensions
 from apiserver.gate import Gate
 from apiserver.grpc.service import ApiService
+from apiserver.hooks import Hooks
 from apiserver.kubelets import Kubelets
 from apiserver.outbound import Caller
 from apiserver.registry import Registry
@@ -68,6 +69,7 @@ class State:
 
     ready: bool = False
     stopping: bool = False
+    hooks: Hooks = field(default_factory=Hooks)
     store_answered: float = 0.0  # time.monotonic() of the store's last answer
 
 
@@ -112,12 +114,16 @@ async def serve(
     extensions = contextlib.AsyncExitStack()
     try:
         security = secure(registry)
+        state = State(store_answered=time.monotonic())
+        state.hooks.done("registry")
         await extensions.enter_async_context(Extensions(registry, caller).running())
+        state.hooks.done("extensions")
         for step in prepare:
             await step(registry)
-        state = State(store_answered=time.monotonic())
+        state.hooks.done("bootstrap")
+        state.store_answered = time.monotonic()
         asking = asyncio.create_task(_ask_store(store, state), name="store health")
-        aggregator = Aggregator(registry, front_proxy or FrontProxy())
+        aggregator = Aggregator(registry, front_proxy or FrontProxy(), lambda: state.hooks.done("aggregation"))
         await extensions.enter_async_context(aggregator.running())
         app = App(registry, security.gate, _health(state), kubelets=kubelets, aggregator=aggregator)
         app.routes.update({path: json_route(document) for path, document in security.routes.items()})
@@ -152,7 +158,8 @@ def _chosen(strategies: Mapping[Resource, Strategy] | None) -> Callable[[Resourc
 
 
 def _health(state: State) -> Health:
-    live = {"etcd": lambda: "" if time.monotonic() - state.store_answered < _STORE_SILENCE else "etcd does not answer"}
+    live = state.hooks.checks()
+    live["etcd"] = lambda: "" if time.monotonic() - state.store_answered < _STORE_SILENCE else "etcd does not answer"
     ready = {
         "informer-sync": lambda: "" if state.ready or state.stopping else "caches are loading",
         "shutdown": lambda: "process is shutting down" if state.stopping else "",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -42,8 +42,9 @@ _PRIORITIES = {"": (18000, 1), "apps": (17800, 15), "apiregistration.k8s.io": (2
 class Aggregator:
     """`running()` is its life; `service` and `relay` are what the REST face asks."""
 
-    def __init__(self, registry: Registry, proxy: FrontProxy) -> None:
+    def __init__(self, registry: Registry, proxy: FrontProxy, on_registered: Callable[[], None] = lambda: None) -> None:
         self._registry = registry
+        self._on_registered = on_registered  # called when every group that is served here has its APIService
         self._proxy = proxy
         self._remotes = Remotes(registry, proxy)
         self._discovered: dict[str, list[dict[str, Any]]] = {}
@@ -133,6 +134,7 @@ class Aggregator:
             try:
                 await publish(self._registry, self._proxy)
                 await self._register()
+                self._on_registered()
                 remote = [s for s in self._registry.cached_list(APIService) if s.spec.service is not None]
                 for service in remote:
                     settled &= await self._check(service)

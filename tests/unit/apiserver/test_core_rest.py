@@ -421,10 +421,14 @@ async def test_openapi_describes_kinds_with_their_merge_keys(rest: Rest) -> None
 
 
 async def test_health_tells_each_check(rest: Rest) -> None:
-    assert (await rest.call("GET", "/readyz"))["text"] == "ok"
+    async with asyncio.timeout(20):
+        while (await rest.call("GET", "/readyz"))["text"] != "ok":  # APIServices are registered in the background
+            await asyncio.sleep(0.01)
     verbose = (await rest.call("GET", "/readyz?verbose"))["text"]
     assert verbose.endswith("readyz check passed\n") and "[+]ping ok" in verbose
     assert (await rest.call("GET", "/livez/ping"))["text"] == "ok"
+    assert "[+]poststarthook/crd-informer-synced ok\n" in verbose
+    assert "\n[+]autoregister-completion ok\n" in (await rest.call("GET", "/healthz?verbose"))["text"]
     assert (await rest.call("GET", "/livez/none"))["code"] == 404
     version = await rest.call("GET", "/version", code=200)
     assert (version["major"], version["minor"], version["gitVersion"]) == ("1", "36", "v1.36.0")
