@@ -15,12 +15,14 @@ import msgspec
 
 from api.protobuf import decode, encode
 from api.protobuf.messages import fields, message_of
+from api.protobuf.special import text_of
 from api.protobuf.wire import LENGTH, Malformed, key, prefixed, read_fields, varint
 
 __all__ = [
     "MAGIC",
     "Malformed",
     "UnknownKind",
+    "Unrecognized",
     "event",
     "framed",
     "from_json",
@@ -32,6 +34,10 @@ __all__ = [
 MAGIC = b"k8s\x00"
 _TYPE_META, _RAW = key(1, LENGTH), key(2, LENGTH)
 _TAIL = key(3, LENGTH) + b"\x00" + key(4, LENGTH) + b"\x00"  # Go writes the empty strings
+
+
+class Unrecognized(Malformed):
+    """Bytes that do not even say of what kind they are."""
 
 
 class UnknownKind(LookupError):
@@ -91,23 +97,33 @@ _EVENT_TYPE, _EVENT_OBJECT, _RAW_OF_EXTENSION = key(1, LENGTH), key(2, LENGTH), 
 def to_json(body: bytes, api_version: str = "", kind: str = "") -> bytes:
     """The JSON of an object in its envelope; one that says no apiVersion or kind has those given.
 
-    Raises Malformed for what is no such document, UnknownKind for what is of no known kind.
+    Raises Unrecognized or another Malformed for what is no such document, UnknownKind for what is of no known kind.
     """
-    if not body.startswith(MAGIC):
-        raise Malformed("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
-    if len(body) == len(MAGIC):
-        raise Malformed("empty body")
-    envelope = dict(read_fields(body[len(MAGIC) :]))
-    types = dict(read_fields(_bytes(envelope.get(1, b""))))
-    api_version = _bytes(types.get(1, b"")).decode("utf-8", "replace") or api_version
-    kind = _bytes(types.get(2, b"")).decode("utf-8", "replace") or kind
+    said_version, said_kind, raw = _opened(body)
+    api_version, kind = said_version or api_version, said_kind or kind
     head: dict[str, Any] = {"apiVersion": api_version, "kind": kind}
     try:
-        values = decode.message(_message(api_version, kind))(_bytes(envelope.get(2, b"")))
+        values = decode.message(_message(api_version, kind))(raw)
         return msgspec.json.encode(head | values)
     except (Malformed, msgspec.MsgspecError, RecursionError) as error:
         version = api_version.rpartition("/")[2]
         raise Malformed(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}') from None
+
+
+def _opened(body: bytes) -> tuple[str, str, bytes]:
+    """apiVersion, kind and the message."""
+    if not body:
+        raise Unrecognized("empty data")
+    if not body.startswith(MAGIC):
+        raise Unrecognized("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
+    if len(body) == len(MAGIC):
+        raise Unrecognized("empty body")
+    try:
+        unknown = dict(read_fields(body[len(MAGIC) :]))
+        types = dict(read_fields(_bytes(unknown.get(1, b""))))
+        return text_of(types.get(1, b"")), text_of(types.get(2, b"")), _bytes(unknown.get(2, b""))
+    except Malformed as error:
+        raise Unrecognized(str(error)) from None
 
 
 def _message(api_version: str, kind: str) -> str:

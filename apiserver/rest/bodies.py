@@ -14,6 +14,7 @@ from apiserver.documents import from_yaml
 
 LIMIT = 3 * 1024 * 1024  # bytes, upstream's --max-request-body-bytes
 _ACCEPTED = ("application/json", "application/yaml", wire.MEDIA_TYPE)
+_SHOWN = 30  # bytes of what was not recognized
 _CUSTOM = (
     "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be encoded to "
     "a protobuf message"
@@ -28,8 +29,11 @@ async def read(request: web.BaseRequest) -> bytes:
         raise errors.too_large(f"limit is {LIMIT}") from None
 
 
-async def read_object(request: web.BaseRequest, api_version: str, kind: str) -> bytes:
-    """The body as JSON; it is meant to be an object of this kind. Raises StatusError 400, 413 or 415."""
+async def read_object(request: web.BaseRequest, api_version: str, kind: str, *, needed: bool = True) -> bytes:
+    """The body as JSON; it is meant to be an object of this kind. One that is not `needed` may be empty.
+
+    Raises StatusError 400, 413 or 415.
+    """
     content_type = request.headers.get("Content-Type", "")
     media = content_type.partition(";")[0].strip().lower()
     if media in ("application/json", "", "application/octet-stream"):
@@ -37,15 +41,14 @@ async def read_object(request: web.BaseRequest, api_version: str, kind: str) -> 
     if media in ("application/yaml", "application/x-yaml", "text/yaml"):
         return from_yaml(await read(request))
     if media == wire.MEDIA_TYPE:
-        return _from_protobuf(await read(request), api_version, kind)
+        body = await read(request)
+        return _from_protobuf(body, api_version, kind) if body or needed else body
     raise errors.unsupported_media_type(_ACCEPTED)
 
 
 def _from_protobuf(body: bytes, api_version: str, kind: str) -> bytes:
     from api.protobuf import envelope
 
-    if not body:
-        return body
     try:
         return envelope.to_json(body, api_version, kind)
     except envelope.UnknownKind as error:
@@ -53,6 +56,10 @@ def _from_protobuf(body: bytes, api_version: str, kind: str) -> bytes:
             raise errors.bad_request(str(error)) from None
         version = api_version.rpartition("/")[2]
         raise errors.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {_CUSTOM}') from None
+    except envelope.Unrecognized as error:
+        shown = body[:_SHOWN].hex() + (" ..." if len(body) > _SHOWN else "") if body else "<empty>"
+        message = f"the object provided is unrecognized (must be of type {kind}): {error} ({shown})"
+        raise errors.bad_request(message) from None
     except envelope.Malformed as error:
         raise errors.bad_request(str(error)) from None
 

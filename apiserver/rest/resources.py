@@ -129,7 +129,8 @@ class Resources:
             call.content_type = kind
             call.body = await bodies.read(request)
         elif verb in ("delete", "deletecollection"):
-            call.body = await bodies.read_object(request, "v1", "DeleteOptions") if request.can_read_body else b""
+            if request.can_read_body:
+                call.body = await bodies.read_object(request, "v1", "DeleteOptions", needed=False)
         else:
             call.body = await bodies.read_object(request, *_expected(endpoint, ctx.subresource))
         if (record := record_of(request)) is not None and record.wants_request:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 from api.protobuf import MEDIA_TYPE, envelope
@@ -68,13 +69,25 @@ async def test_errors_come_in_the_form_that_was_asked_for(rest: Rest) -> None:
     assert 'ConfigMap in version "v1" cannot be handled as a Pod' in wrong["message"]
     headers = {"Content-Type": MEDIA_TYPE, "Accept": MEDIA_TYPE}
     for body, words in (
-        (b"no", "expected prefix [107 56 115 0]"),
-        (b"k8s\x00", "empty body"),
+        (b"no", "must be of type ConfigMap): provided data does not appear to be a protobuf message, expected prefix"),
+        (b"no" * 16, "[107 56 115 0] (6e6f6e6f6e6f6e6f6e6f6e6f6e6f6e6f6e6f6e6f6e6f6e6f6e6f6e6f6e6f ...)"),
+        (b"k8s\x00", "empty body (6b387300)"),
+        (b"", "empty data (<empty>)"),
         (b"k8s\x00\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x02\x0a\x05", "unexpected EOF"),
     ):
         async with rest.session.post(rest.url + CONFIGS, data=body, headers=headers) as answer:
             assert answer.status == 400
             assert words in json.loads(envelope.to_json(await answer.read()))["message"]
+
+
+async def test_a_deletion_may_come_without_options(rest: Rest) -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        yield b""
+
+    await rest.call("POST", CONFIGS, config("a"), code=201)
+    headers = {"Content-Type": MEDIA_TYPE}
+    async with rest.session.delete(f"{rest.url}{CONFIGS}/a", data=nothing(), headers=headers) as answer:
+        assert answer.status == 200
 
 
 async def test_tables_and_custom_objects_are_not_protobuf(rest: Rest) -> None:
