@@ -43,7 +43,7 @@ class EndpointsController:
         self._services = context.informers.informer(Service)
         self._endpoints = context.informers.informer(Endpoints)
         self.controller: Controller[Key] = Controller("endpoint", self.reconcile, workers=8)
-        self._pods = ServicePods(self._services, context.informers.informer(Pod), self.controller.enqueue)
+        self._pods = ServicePods(self._services, context.informers.informer(Pod), self.controller)
         self._endpoints.add_handler(
             # left over from a service that went while nobody was looking
             on_add=lambda e: self.controller.enqueue(key_of(e)),

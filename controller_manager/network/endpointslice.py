@@ -49,7 +49,7 @@ class EndpointSliceController:
         self._nodes = context.informers.informer(Node)
         self._writer = SliceWriter(context.batcher, MANAGER)
         self.controller: Controller[Key] = Controller("endpoint_slice", self.reconcile, workers=8)
-        self._pods = ServicePods(self._services, context.informers.informer(Pod), self.controller.enqueue)
+        self._pods = ServicePods(self._services, context.informers.informer(Pod), self.controller)
         self._slices.add_index(_INDEX, by_service)
         self._slices.add_handler(on_add=self._wake, on_update=self._slice_updated, on_delete=self._slice_deleted)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from api.types.core_v1 import (
@@ -215,3 +216,35 @@ async def test_preferences_become_hints() -> None:
         hints = (found.endpoints or [])[0].hints
         assert hints is not None
         assert [n.name for n in hints.for_nodes or ()] == ["n1"] and [z.name for z in hints.for_zones or ()] == ["z"]
+
+
+async def shown(api: FakeApi, count: int) -> None:
+    while sum(len(s.endpoints or ()) for s in api.objects(EndpointSlice)) != count:
+        await asyncio.sleep(0.001)
+
+
+async def test_the_news_of_a_large_services_pods_are_gathered() -> None:
+    names = [f"p{number}" for number in range(60)]
+    pods = [web_pod(name, f"10.244.0.{number}") for number, name in enumerate(names)]
+    api = FakeApi(service(), *pods)
+    async with running(api, EndpointSliceController) as harness:
+        queue = harness.controllers[0].controller
+        waits: list[float] = []
+        after = queue.enqueue_after
+
+        def enqueue_after(key: Any, seconds: float) -> None:
+            waits.append(round(seconds, 4))
+            after(key, seconds)
+
+        queue.enqueue_after = enqueue_after
+        await api.delete(Pod, "p0", namespace="default", grace_period_seconds=0)
+        await shown(api, 59)
+        assert waits == [0.006]
+        # A small one is looked at as soon as something happens.
+        for name in names[1:20]:
+            await api.delete(Pod, name, namespace="default", grace_period_seconds=0)
+        await shown(api, 40)
+        waits.clear()
+        await api.delete(Pod, "p20", namespace="default", grace_period_seconds=0)
+        await shown(api, 39)
+        assert waits == [0.0]
