@@ -97,16 +97,30 @@ class Shape:
     cache: dict[str, Any] = field(default_factory=dict)
 
 
+def selects_namespaces(pod: Pod) -> bool:
+    """Whether an affinity term of the pod has a namespace selector."""
+    affinity = pod.spec.affinity
+    found = []
+    for side in (affinity.pod_affinity, affinity.pod_anti_affinity) if affinity else ():
+        if side is not None:
+            found += side.required_during_scheduling_ignored_during_execution or ()
+            found += [p.pod_affinity_term for p in side.preferred_during_scheduling_ignored_during_execution or ()]
+    return any(term.namespace_selector is not None for term in found)
+
+
 class PodReader:
     """Turns pods into `PodInfo`, sharing shapes. `namespaces_matching` answers a namespace selector."""
 
     def __init__(self, namespaces_matching: Callable[[Selector], frozenset[str]]) -> None:
         self._namespaces_matching = namespaces_matching
         self._shapes: dict[bytes, Shape] = {}
+        self._by_namespaces: set[bytes] = set()  # those of pods that select namespaces by labels
 
-    def forget_shapes(self) -> None:
+    def forget_namespaces(self) -> None:
         """When namespaces' labels change: what namespace selectors mean is part of a shape."""
-        self._shapes.clear()
+        for key in self._by_namespaces:
+            self._shapes.pop(key, None)
+        self._by_namespaces.clear()
 
     def read(self, pod: Pod) -> PodInfo:
         meta, spec = pod.metadata, pod.spec
@@ -125,7 +139,10 @@ class PodReader:
         if shape is None:
             if len(self._shapes) > 10_000:
                 self._shapes.clear()
+                self._by_namespaces.clear()
             shape = self._shapes[key] = self._parse(pod)
+            if selects_namespaces(pod):
+                self._by_namespaces.add(key)
         terminating = bool(meta.deletion_timestamp)
         return PodInfo(
             uid=meta.uid or f"{meta.namespace}/{meta.name}",

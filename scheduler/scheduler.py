@@ -31,7 +31,7 @@ from scheduler.framework import ClusterEvent
 from scheduler.nodes import NodeTable
 from scheduler.plugins import default_plugins
 from scheduler.plugins.volume_binding import VolumeBinding
-from scheduler.pods import PodInfo, PodReader
+from scheduler.pods import PodInfo, PodReader, selects_namespaces
 from scheduler.preemption import BY_SCHEDULER, DISRUPTION_TARGET, Plan, ineligible, plan
 from scheduler.queue import Queued, SchedulingQueue
 from scheduler.selectors import OwnerSelectors
@@ -72,6 +72,7 @@ class Scheduler:
         self._decider = Decider(self.table, plugins)
         self._tasks: asyncio.TaskGroup
         self._assumed: set[str] = set()
+        self._reading_anew = False
         self._nominated: dict[str, tuple[PodInfo, str]] = {}
         self._writes: list[tuple[Write, Callable[[Any], None]]] = []
         self._written = asyncio.Event()
@@ -371,10 +372,16 @@ class Scheduler:
         self.queue.move(ClusterEvent("Node", "Delete", node, None))
 
     def _namespaces_changed(self) -> None:
-        """What namespace selectors in affinity terms mean has changed: read all pods anew."""
-        self._reader.forget_shapes()
+        """What namespace selectors mean has changed; at a start or in a test run, for many namespaces at once."""
+        if not self._reading_anew:
+            self._reading_anew = True
+            asyncio.get_running_loop().call_soon(self._read_anew)
+
+    def _read_anew(self) -> None:
+        self._reading_anew = False
+        self._reader.forget_namespaces()
         for pod in self._pods.list():
-            if pod.spec.affinity is not None:
+            if selects_namespaces(pod):
                 self._pod_added(pod)
 
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from api.codec import deepcopy
+from api.codec import deepcopy, from_dict
 from api.errors import bad_request, service_unavailable
-from api.types.core_v1 import Event, Node, Pod
+from api.types.core_v1 import Event, Namespace, Node, Pod
 from client.events import EventRecorder
 from client.fake import Action, FakeApi
 from scheduler import queue
@@ -250,4 +250,21 @@ async def test_what_the_apiserver_has_against_a_binding_is_said(api: FakeApi, sc
     await until(lambda: any("FailedScheduling" in m for m in messages(api)))
     [why] = [m for m in messages(api) if "FailedScheduling" in m]
     assert why == 'Warning FailedScheduling: running Bind plugin "DefaultBinder": not today'
+    await until(lambda: stored(api, "web").spec.node_name == "a")
+
+
+async def test_a_namespace_that_gets_a_label_is_selected_from_then_on(api: FakeApi, scheduler: Scheduler) -> None:
+    api.add(node("a", labels={"zone": "x"}))
+    for name in ("default", "other"):
+        api.add(from_dict(Namespace, {"metadata": {"name": name}}))
+    await api.create(pod("there", namespace="other", labels={"app": "db"}))
+    term = {
+        "labelSelector": {"matchLabels": {"app": "db"}},
+        "namespaceSelector": {"matchLabels": {"team": "ours"}},
+        "topologyKey": "zone",
+    }
+    near = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    await api.create(pod("web", affinity=near))
+    await until(lambda: stored(api, "web").status.conditions)
+    await api.patch(Namespace, "other", {"metadata": {"labels": {"team": "ours"}}})
     await until(lambda: stored(api, "web").spec.node_name == "a")
