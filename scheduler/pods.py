@@ -100,7 +100,7 @@ class Shape:
 def selects_namespaces(pod: Pod) -> bool:
     """Whether an affinity term of the pod has a namespace selector."""
     affinity = pod.spec.affinity
-    found = []
+    found: list[PodAffinityTerm] = []
     for side in (affinity.pod_affinity, affinity.pod_anti_affinity) if affinity else ():
         if side is not None:
             found += side.required_during_scheduling_ignored_during_execution or ()
