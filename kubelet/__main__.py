@@ -77,6 +77,7 @@ async def run(process: Process) -> None:
         eviction_hard=thresholds(o.eviction_hard),
         image_gc_high_threshold=o.image_gc_high_threshold,
         image_gc_low_threshold=o.image_gc_low_threshold,
+        allowed_unsafe_sysctls=tuple(filter(None, (s.strip() for s in o.allowed_unsafe_sysctls.split(",")))),
         shutdown_grace_period=o.shutdown_grace_period,
         shutdown_grace_period_critical_pods=o.shutdown_grace_period_critical_pods,
     )
@@ -153,6 +154,11 @@ OPTIONS = [
         default=85,
         type=int,
         help="percent of the image file system in use from which on unused images are removed; 100: never",
+    ),
+    option(
+        "--allowed-unsafe-sysctls",
+        default="",
+        help="sysctls beside the safe ones that pods may set: names, or prefixes that end in *, comma-separated",
     ),
     option(
         "--shutdown-grace-period",

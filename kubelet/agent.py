@@ -36,6 +36,7 @@ from kubelet.runtime.image_gc import FreeDiskSpaceFailed, ImageGC
 from kubelet.services import Services
 from kubelet.signals import observe
 from kubelet.status_manager import StatusManager
+from kubelet.sysctls import Sysctls
 from kubelet.tokens import Tokens
 from kubelet.volumes.base import VolumeKind
 from kubelet.volumes.config_map import ConfigMapVolume
@@ -80,6 +81,7 @@ class Kubelet:
         self.objects = Objects(api, self._objects_changed)
         self.services = self._make_services()
         self.pods = Pods(self.services, self._pods_informer, node=self._current_node, allocatable=self.node.allocatable)
+        self.pods.gates.append(Sysctls(config.allowed_unsafe_sysctls).refuse)
 
     def image_gc(self, image_dir: Path, sandbox_image: str) -> None:
         """Collect unused images of this directory's file system when it fills up, and evict pods when that is not

@@ -37,5 +37,6 @@ class Config:
     )
     image_gc_high_threshold: int = 85  # percent of the image file system
     image_gc_low_threshold: int = 80
+    allowed_unsafe_sysctls: tuple[str, ...] = ()  # names, or prefixes that end in *
     shutdown_grace_period: float = 0.0
     shutdown_grace_period_critical_pods: float = 0.0

@@ -10,6 +10,7 @@ from api import codec
 from api.quantity import Quantity
 from api.types.core_v1 import Node, Pod
 from kubelet.admission import admit
+from kubelet.sysctls import Sysctls
 
 NODE = codec.from_dict(
     Node,
@@ -91,3 +92,32 @@ def test_only_taints_that_would_evict_refuse() -> None:
     static = pod(tolerations=[])
     static.metadata.annotations = {"kubernetes.io/config.source": "file"}
     assert reason(static) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "message"),
+    [
+        ("net.ipv4.tcp_syncookies", {}, ""),
+        ("net/ipv4/tcp_syncookies", {}, ""),
+        ("kernel.shm_rmid_forced", {}, ""),
+        ("kernel.msgmax", {}, ""),
+        ("net.core.somaxconn", {}, ""),
+        ("kernel.msgmnb", {}, 'forbidden sysctl: "kernel.msgmnb" not allowlisted'),
+        ("net/ipv4/ip_forward", {}, 'forbidden sysctl: "net.ipv4.ip_forward" not allowlisted'),
+        (
+            "net.ipv4.tcp_syncookies",
+            {"hostNetwork": True},
+            'forbidden sysctl: "net.ipv4.tcp_syncookies" not allowed with host net enabled',
+        ),
+        (
+            "kernel.shm_rmid_forced",
+            {"hostIPC": True},
+            'forbidden sysctl: "kernel.shm_rmid_forced" not allowed with host ipc enabled',
+        ),
+    ],
+)
+def test_kernel_settings_that_are_not_a_pods_to_make(name: str, spec: dict[str, Any], message: str) -> None:
+    asking = pod(securityContext={"sysctls": [{"name": name, "value": "1"}]}, **spec)
+    refusal = Sysctls(["kernel.msgmax", "net.core.*"]).refuse(asking)
+    assert ((refusal and refusal.message) or "") == message
+    assert refusal is None or refusal.reason == "SysctlForbidden"
