@@ -189,12 +189,13 @@ class Reviewed:
         """What expressions see."""
         from apiserver.cel.authorizer import ASKING, authorizer
 
-        ASKING.set((self.ctx.registry.services.authorizer, self.ctx.user))
+        ctx, resource = self.ctx, self.ctx.resource
+        ASKING.set((ctx.registry.services.authorizer, ctx.user))
         return {
             "object": self.document(self.new, endpoint),
             "oldObject": self.document(self.old, endpoint),
             "request": self.request(endpoint),
-            "authorizer": authorizer(),
+            "authorizer": authorizer(resource.group, resource.plural, ctx.subresource, ctx.namespace, ctx.name),
         }
 
     def conditions_hold(self, conditions: Iterable[Any] | None, variables: dict[str, Any], declared: Any) -> bool:

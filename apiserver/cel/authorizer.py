@@ -23,15 +23,11 @@ _AUTHORIZER, _PATH, _GROUP, _RESOURCE, _DECISION = (
 ASKING: ContextVar[tuple[Authorizer | None, User]] = ContextVar("ASKING")
 
 
-def authorizer() -> Any:
-    """The variable `authorizer`: about whoever makes the request."""
-    return message("Authorizer", "{}")
-
-
-def request_resource(group: str, resource: str, subresource: str, namespace: str, name: str) -> Any:
-    """The variable `authorizer.requestResource`, which expressions see as a field of `authorizer`."""
+def authorizer(group: str, resource: str, subresource: str, namespace: str, name: str) -> Any:
+    """The variable `authorizer`, about whoever makes the request; its `requestResource` is what the request is for."""
     given = {"group": group, "resource": resource, "subresource": subresource, "namespace": namespace, "name": name}
-    return message("ResourceCheck", json.dumps({key: value for key, value in given.items() if value}))
+    text = json.dumps({key: value for key, value in given.items() if value})
+    return message("Authorizer", "{}", requestResource=message("ResourceCheck", text))
 
 
 def _with(kind: str, field: str) -> Any:

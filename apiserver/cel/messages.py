@@ -32,6 +32,11 @@ def _classes() -> dict[str, Any]:
         field = document.message_type.add(name=name).field.add(name="text", number=1)
         field.type = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
         field.label = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+        if name == "Authorizer":
+            field = document.message_type[-1].field.add(name="requestResource", number=2)
+            field.type = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+            field.type_name = f".{_PACKAGE}.ResourceCheck"
+            field.label = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
     pool.AddSerializedFile(document.SerializeToString())
     return {n: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{n}")) for n in _NAMES}
 
@@ -40,9 +45,9 @@ _CLASSES = _classes()
 TYPES: dict[str, Any] = {name: cel.Type(f"{_PACKAGE}.{name}") for name in _NAMES}
 
 
-def message(name: str, text: str) -> Any:
+def message(name: str, text: str, **fields: Any) -> Any:
     """A value of the type."""
-    return _CLASSES[name](text=text)
+    return _CLASSES[name](text=text, **fields)
 
 
 #: A parameter that takes every value: the runtime dispatches on kinds, and `dyn` is none.

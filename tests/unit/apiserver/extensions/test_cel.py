@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from apiserver.admission.policies import as_maps
+from apiserver.auth import Attributes, Decision, User
 from apiserver.cel import CompileError, EvaluationError, compile_
+from apiserver.cel.authorizer import ASKING, authorizer
 
 _VARIABLES = (("self", "dyn"),)
 
@@ -61,3 +63,22 @@ def test_typed_objects_are_maps() -> None:
     text = 'Object{metadata: Object.metadata{labels: {"a": "b"}}, spec: Object.spec{names: ["x: y", object.name]}}'
     expected = '{"metadata": {"labels": {"a": "b"}}, "spec": {"names": ["x: y", object.name]}}'
     assert as_maps(text) == expected
+
+
+def test_the_authorizer_knows_what_the_request_is_for() -> None:
+    asked: list[tuple[str, ...]] = []
+
+    class Rules:
+        def authorize(self, wanted: Attributes) -> tuple[Decision, str]:
+            asked.append(
+                (wanted.verb, wanted.group, wanted.resource, wanted.subresource, wanted.namespace, wanted.name)
+            )
+            return (Decision.ALLOW if wanted.name == "web" else Decision.DENY), "said so"
+
+    ASKING.set((cast(Any, Rules()), User("ann")))
+    declared = (("authorizer", "kubernetes.Authorizer"),)
+    program = compile_("authorizer.requestResource.check('use').allowed()", declared, result="bool")
+    for name, allowed in (("web", True), ("db", False)):
+        given = authorizer("apps", "deployments", "scale", "default", name)
+        assert program.run({"authorizer": given}) is allowed
+    assert asked == [("use", "apps", "deployments", "scale", "default", name) for name in ("web", "db")]
