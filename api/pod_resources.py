@@ -47,9 +47,12 @@ def limits(requirements: ResourceRequirements | None) -> Amounts:
     return amounts(requirements.limits if requirements else None)
 
 
-def pod_requests(pod: Pod, *, defaults: Mapping[str, Quantity] | None = None) -> Amounts:
-    """What the pod is accounted with, overhead included. `defaults` stand in for what a container leaves out."""
-    total = _combine(pod, of_requests=True, defaults=defaults or {})
+def pod_requests(pod: Pod, *, defaults: Mapping[str, Quantity] | None = None, on_node: bool = False) -> Amounts:
+    """What the pod is accounted with, overhead included. `defaults` stand in for what a container leaves out.
+
+    `on_node`: with what its node still holds for it while it is resized (KEP-1287), the larger of both.
+    """
+    total = _combine(pod, of_requests=True, defaults=defaults or {}, held=_held(pod) if on_node else {})
     if pod.spec.overhead:
         add(total, amounts(pod.spec.overhead))
     return total
@@ -63,11 +66,43 @@ def pod_limits(pod: Pod) -> Amounts:
     return total
 
 
-def _combine(pod: Pod, *, of_requests: bool, defaults: Mapping[str, Quantity]) -> Amounts:
+def is_resizing(pod: Pod) -> bool:
+    """Whether the node holds other cpu or memory for a container than what the pod asks for."""
+    asked = {c.name: requests(c.resources) for c in (*pod.spec.containers, *(pod.spec.init_containers or ()))}
+    return any(
+        held.get(resource, _ZERO) != asked.get(name, {}).get(resource, _ZERO)
+        for name, all_held in _held(pod).items()
+        for held in all_held
+        for resource in ("cpu", "memory")
+    )
+
+
+def _held(pod: Pod) -> dict[str, list[Amounts]]:
+    """What the node has allocated and what runs, by container, as far as the kubelet has said so."""
+    held: dict[str, list[Amounts]] = {}
+    for status in (*(pod.status.container_statuses or ()), *(pod.status.init_container_statuses or ())):
+        found = [status.allocated_resources, status.resources.requests if status.resources else None]
+        if known := [amounts(values) for values in found if values]:
+            held[status.name] = known
+    return held
+
+
+def _combine(
+    pod: Pod, *, of_requests: bool, defaults: Mapping[str, Quantity], held: Mapping[str, list[Amounts]] | None = None
+) -> Amounts:
     """Sum over what runs at once, maximum with each init container beside the sidecars started before it."""
 
+    # What a node has refused for good it will never hold, however long the pod asks for it.
+    refused = any(
+        (c.type, c.status, c.reason) == ("PodResizePending", "True", "Infeasible") for c in pod.status.conditions or ()
+    )
+
     def own_of(container: Container) -> Amounts:
-        return {**defaults, **(requests if of_requests else limits)(container.resources)}
+        on_node = held.get(container.name) if held else None
+        own = {} if on_node and refused else (requests if of_requests else limits)(container.resources)
+        for amount in on_node or ():
+            maximum(own, amount)
+        return {**defaults, **own}
 
     total: Amounts = {}
     for container in pod.spec.containers:

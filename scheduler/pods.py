@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from api.pod_resources import BEST_EFFORT, pod_requests, qos_class
+from api.pod_resources import BEST_EFFORT, is_resizing, pod_requests, qos_class
 from api.quantity import Quantity
 from api.selectors import Selector, selector_from
 from api.types.core_v1 import NodeSelectorTerm, Pod, PodAffinityTerm, Toleration
@@ -144,6 +144,9 @@ class PodReader:
             if selects_namespaces(pod):
                 self._by_namespaces.add(key)
         terminating = bool(meta.deletion_timestamp)
+        asked, nonzero = shape.requests, shape.nonzero
+        if spec.node_name and is_resizing(pod):
+            asked, nonzero = _requests(pod, on_node=True)
         return PodInfo(
             uid=meta.uid or f"{meta.namespace}/{meta.name}",
             namespace=meta.namespace or "",
@@ -153,8 +156,8 @@ class PodReader:
             priority=spec.priority or 0,
             terminating=terminating,
             shape=shape,
-            requests=shape.requests,
-            nonzero=shape.nonzero,
+            requests=asked,
+            nonzero=nonzero,
             ports=shape.ports,
             held_terms=(
                 *((ANTI_REQUIRED, t, 1) for t in shape.anti_affinity),
@@ -180,12 +183,11 @@ class PodReader:
             (-p.weight, term(p.pod_affinity_term))
             for p in (anti.preferred_during_scheduling_ignored_during_execution if anti else None) or ()
         ]
-        asked = pod_requests(pod)
-        with_defaults = pod_requests(pod, defaults=_DEFAULTS)
+        asked, nonzero = _requests(pod)
         every = [*spec.containers, *(c for c in spec.init_containers or () if c.restart_policy == "Always")]
         return Shape(
-            requests={n: (q.milli if n == "cpu" else q.value) for n, q in asked.items() if n != "pods" and q},
-            nonzero=(with_defaults["cpu"].milli, with_defaults["memory"].value),
+            requests=asked,
+            nonzero=nonzero,
             best_effort=qos_class(spec) == BEST_EFFORT,
             ports=tuple(
                 PortClaim(p.protocol or "TCP", p.host_port, p.host_ip or "0.0.0.0")
@@ -233,6 +235,14 @@ class PodReader:
             namespaces = frozenset(named or {namespace})
         # What matchLabelKeys and mismatchLabelKeys mean, the apiserver has put into the selector (KEP-3633).
         return Term(namespaces, selector_from(term.label_selector), term.topology_key)
+
+
+def _requests(pod: Pod, *, on_node: bool = False) -> tuple[dict[str, int], tuple[int, int]]:
+    """What the pod is counted with, and cpu and memory with defaults for scores."""
+    asked = pod_requests(pod, on_node=on_node)
+    scored = pod_requests(pod, defaults=_DEFAULTS, on_node=on_node)
+    counted = {n: (q.milli if n == "cpu" else q.value) for n, q in asked.items() if n != "pods" and q}
+    return counted, (scored["cpu"].milli, scored["memory"].value)
 
 
 def _with_keys(selector: LabelSelector | None, match: Sequence[str], labels: Mapping[str, str]) -> Selector:

@@ -20,6 +20,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from api import errors
 from api import time as api_time
+from api.pod_resources import is_resizing
 from api.types.core_v1 import Node, Pod
 from api.types.policy_v1 import PodDisruptionBudget
 from client.api import Api
@@ -391,4 +392,6 @@ def _scheduling_changed(old: Pod, new: Pod) -> bool:
         old.metadata.labels != new.metadata.labels
         or old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
         or (old.metadata.generation != new.metadata.generation and old.spec != new.spec)
+        or is_resizing(old)
+        or is_resizing(new)
     )

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from api.codec import from_dict
+from api.types.core_v1 import Pod
 from tests.unit.scheduler.build import Cluster, node, pod
 
 TAINT = {"key": "dedicated", "value": "db", "effect": "NoSchedule"}
@@ -290,3 +292,22 @@ def test_a_node_is_counted_for_the_first_reason_of_a_plugin() -> None:
         "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, "
         "1 node(s) didn't match pod topology spread constraints."
     )
+
+
+def test_a_pod_that_is_resized_counts_for_what_its_node_still_holds() -> None:
+    cluster = Cluster(node("a", cpu="4"))
+    shrinking = pod("p", cpu="1")
+    shrinking.spec.node_name = "a"
+    three = {"cpu": "3"}
+    held = {"containerStatuses": [{"name": "c", "allocatedResources": three, "resources": {"requests": three}}]}
+    shrinking.status = from_dict(Pod, {"status": held}).status
+    info = cluster.place(shrinking, "a")
+    assert info.requests == {"cpu": 3000}
+    assert cluster.why(pod("q", cpu="2")) == "0/1 nodes are available: 1 Insufficient cpu."
+    # What can never be had on this node is not counted.
+    growing = pod("p", cpu="100")
+    growing.spec.node_name, growing.metadata.uid = "a", shrinking.metadata.uid
+    refused = {"type": "PodResizePending", "status": "True", "reason": "Infeasible"}
+    growing.status = from_dict(Pod, {"status": {**held, "conditions": [refused]}}).status
+    assert cluster.place(growing, "a").requests == {"cpu": 3000}
+    assert cluster.schedule(pod("q", cpu="1")) == "a"
