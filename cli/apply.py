@@ -10,14 +10,17 @@ import asyncio
 import json
 from dataclasses import dataclass
 
+from cli.csa_upgrade import upgrade_patch
 from cli.env import Env
 from cli.errors import ApiError, CliError, Object
 from cli.objects import LAST_APPLIED, annotations_of, name_of
 from cli.resources import Target
+from cli.rest import PATCH_TYPES
 from cli.strategic import schema_for, three_way, three_way_json
 from cli.writing import Writer, with_last_applied
 
 RETRIES = 5
+SERVER_SIDE, CLIENT_SIDE = "kubectl", "kubectl-client-side-apply"
 CONFLICT_HELP = """
 Please review the fields above--they currently have other managers. Here
 are the ways you can resolve this warning:
@@ -30,6 +33,11 @@ are the ways you can resolve this warning:
   value; in this case, you'll become the manager if the other manager(s)
   stop managing the field (remove it from their configuration).
 See https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts"""
+
+
+def default_manager(*, server_side: bool) -> str:
+    """Who owns what `apply` sets, unless --field-manager says so."""
+    return SERVER_SIDE if server_side else CLIENT_SIDE
 
 
 @dataclass
@@ -150,6 +158,12 @@ class Applier:
             if problem.is_conflict:
                 raise CliError(f"{problem.message}{CONFLICT_HELP}") from problem
             raise
+        if not self.writer.dry_run and self.writer.manager == SERVER_SIDE:
+            # What client-side apply set becomes ours, or it could never be removed by leaving it out (KEP-2155).
+            patch = upgrade_patch(made, {CLIENT_SIDE}, self.writer.manager)
+            if patch is not None:
+                await self.env.client.request("PATCH", target.path, body=patch, content_type=PATCH_TYPES["json"])
+                made = await self.writer.patch(target, obj, kind="apply", force=self.force_conflicts)
         return Applied(made, "serverside-applied")
 
 

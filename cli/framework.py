@@ -233,6 +233,34 @@ class Group(PflagMixin, click.Group):
         return super().resolve_command(ctx, args)
 
 
+class RunnableGroup(Group):
+    """A command that runs by itself and has subcommands too (`create`, `apply`, `cluster-info`)."""
+
+    def __init__(self, *args: Any, run: Callable[..., Any], words: str = "Unexpected args:", **kwargs: Any) -> None:
+        # Words that are no subcommand are answered as arguments, as kubectl does.
+        kwargs.update(invoke_without_command=True, no_args_is_help=False)
+        self.run_function = run
+        self.words = words
+        super().__init__(*args, callback=self._start, **kwargs)
+        self.params.extend(getattr(run, "__click_params__", [])[::-1])
+
+    def _start(self, **params: Any) -> None:
+        from cli.env import Env
+
+        ctx = click.get_current_context()
+        ctx.ensure_object(dict)["command_path"] = ctx.command_path
+        if ctx.invoked_subcommand is None:
+            execute(Env(ctx.ensure_object(dict), command_path=ctx.command_path), self.run_function, **params)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None:
+            ctx.ensure_object(dict)["command_path"] = ctx.command_path
+            raise errors.UsageError(f"{self.words} [{' '.join(args)}]")
+        return super().resolve_command(ctx, args)
+
+
 def group(name: str, *, help: str, parent: click.Group | None = None) -> Group:
     """A command that only holds subcommands."""
     made = Group(name=name, help=help)

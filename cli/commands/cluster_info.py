@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import click
-
 from cli.env import Env
 from cli.errors import ApiError, CliError, Object, UsageError
-from cli.framework import PROG, Group, execute, flag, option
+from cli.framework import PROG, RunnableGroup, flag, option
 from cli.framework import command as declare
 from cli.objects import dig, labels_of, name_of, namespace_of
 from cli.printers.objects import Output, render
@@ -27,32 +25,6 @@ _DUMPED = {
     "replicasets": "/apis/apps/v1/namespaces/{}/replicasets",
     "pods": "/api/v1/namespaces/{}/pods",
 }
-
-
-class InfoGroup(Group):
-    """Shows the addresses by itself."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, invoke_without_command=True, no_args_is_help=False, **kwargs)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and self.get_command(ctx, args[0]) is None:
-            raise UsageError(f"unexpected arguments: [{' '.join(args)}]")
-        return super().resolve_command(ctx, args)
-
-
-@click.command(
-    "cluster-info",
-    cls=InfoGroup,
-    help="Display addresses of the control plane and services with label kubernetes.io/cluster-service=true.",
-)
-@click.pass_context
-def command(ctx: click.Context, /) -> None:
-    ctx.ensure_object(dict)["command_path"] = ctx.command_path
-    if ctx.invoked_subcommand is None:
-        execute(Env(ctx.ensure_object(dict), command_path=ctx.command_path), _info)
 
 
 async def _info(env: Env) -> None:
@@ -79,6 +51,14 @@ async def _info(env: Env) -> None:
             link = f"{server}/api/v1/namespaces/{namespace_of(service)}/services/{shown}/proxy"
         _line(env, name, link)
     env.out(f"\nTo further debug and diagnose cluster problems, use '{PROG} cluster-info dump'.")
+
+
+command = RunnableGroup(
+    "cluster-info",
+    run=_info,
+    words="unexpected arguments:",
+    help="Display addresses of the control plane and services with label kubernetes.io/cluster-service=true.",
+)
 
 
 def _line(env: Env, name: str, link: str) -> None:

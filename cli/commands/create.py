@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import click
-
 from cli.commands import create_access, create_config, create_workloads
 from cli.env import Env
-from cli.errors import CliError, UsageError
-from cli.framework import Group, execute, flag, option
+from cli.errors import CliError
+from cli.framework import RunnableGroup, flag, option
 from cli.objects import name_of
 from cli.resources import Target, resolve
 from cli.writing import (
@@ -36,27 +32,6 @@ ALIASES = {
 }
 
 
-class CreateGroup(Group):
-    """Runs by itself with -f, or one of its generators."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # Words that are no generator are answered as arguments, as kubectl does.
-        super().__init__(*args, invoke_without_command=True, no_args_is_help=False, aliases=ALIASES, **kwargs)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and self.get_command(ctx, args[0]) is None:
-            ctx.ensure_object(dict)["command_path"] = ctx.command_path
-            raise UsageError(f"Unexpected args: [{' '.join(args)}]")
-        return super().resolve_command(ctx, args)
-
-
-@click.command(
-    "create",
-    cls=CreateGroup,
-    help="Create a resource from a file or from stdin.\n\nJSON and YAML formats are accepted: create -f FILENAME.",
-)
 @dry_run_option
 @flag("--edit", help="Edit the API resource before creating.")
 @option("--field-manager", default="kubectl-create", help="Name of the manager used to track field ownership.")
@@ -68,13 +43,6 @@ class CreateGroup(Group):
 @option(
     "--validate", bare="strict", default="strict", help="Must be one of: strict (or true), warn, ignore (or false)."
 )
-@click.pass_context
-def command(ctx: click.Context, /, **params: Any) -> None:
-    ctx.ensure_object(dict)["command_path"] = ctx.command_path
-    if ctx.invoked_subcommand is None:
-        execute(Env(ctx.ensure_object(dict), command_path=ctx.command_path), _from_files, **params)
-
-
 async def _from_files(
     env: Env,
     dry_run: str,
@@ -124,5 +92,11 @@ async def _from_files(
     await each(targets, create, verb="creating")
 
 
+command = RunnableGroup(
+    "create",
+    run=_from_files,
+    aliases=ALIASES,
+    help="Create a resource from a file or from stdin.\n\nJSON and YAML formats are accepted: create -f FILENAME.",
+)
 for part in (create_workloads, create_config, create_access):
     part.add_to(command)

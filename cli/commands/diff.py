@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from cli.apply import Applier, make_patch
+from cli.apply import Applier, default_manager, make_patch
 from cli.env import Env
 from cli.errors import ApiError, CliError, Object, SilentExit
 from cli.framework import command as declare
@@ -37,9 +37,7 @@ from cli.writing import Writer, filename_options, selector_option, with_last_app
     cat service.yaml | kubectl diff -f -
     """,
 )
-@option(
-    "--field-manager", default="kubectl-client-side-apply", help="Name of the manager used to track field ownership."
-)
+@option("--field-manager", help="Name of the manager used to track field ownership.")
 @filename_options
 @flag("--force-conflicts", help="With --server-side, take over fields of other managers.")
 @selector_option
@@ -47,8 +45,9 @@ from cli.writing import Writer, filename_options, selector_option, with_last_app
 @flag("--show-managed-fields", help="If true, include managed fields in the diff.")
 async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
     if not params["filename"]:
-        raise CliError("must specify one of -f and -k")
-    writer = Writer(env, dry_run="server", manager=params["field_manager"])
+        raise CliError("must specify one of -f and -k", code=2)
+    manager = params["field_manager"] or default_manager(server_side=params["server_side"])
+    writer = Writer(env, dry_run="server", manager=manager)
     applier = Applier(env, writer, server_side=params["server_side"], force_conflicts=params["force_conflicts"])
     with (
         tempfile.TemporaryDirectory(prefix="LIVE-") as live_folder,

@@ -7,7 +7,7 @@ from typing import Any
 from cli.commands.apply import validation
 from cli.commands.delete import wait_gone
 from cli.env import Env
-from cli.errors import ApiError, CliError, Object, UsageError
+from cli.errors import ApiError, CliError, Object
 from cli.framework import command as declare
 from cli.framework import flag, option
 from cli.human import parse_duration
@@ -43,7 +43,7 @@ from cli.writing import Writer, dry_run_option, each, filename_options, output_o
 @option("--validate", bare="strict", default="strict", help="strict, warn or ignore unknown fields.")
 async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
     if not params["filename"]:
-        raise UsageError("must specify --filename to replace")
+        raise CliError("must specify one of -f and -k")
     writer = Writer(
         env,
         dry_run=params["dry_run"],

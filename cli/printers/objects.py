@@ -135,8 +135,9 @@ def _go_template(source: str, obj: Object, allow_missing: bool) -> str:
         raise CliError(f"error executing template {quoted}: {problem}") from problem
 
 
-def as_list(objects: list[Object]) -> Object:
-    return {"apiVersion": "v1", "items": objects, "kind": "List", "metadata": {"resourceVersion": ""}}
+def as_list(objects: list[Object], metadata: Object | None = None) -> Object:
+    shown = {"resourceVersion": ""} if metadata is None else metadata
+    return {"apiVersion": "v1", "items": objects, "kind": "List", "metadata": shown}
 
 
 Display = Callable[[Mapping], str]

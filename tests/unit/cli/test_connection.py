@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import aiohttp
 import pytest
@@ -33,9 +33,10 @@ def answering(data: bytes | None) -> Iterator[str]:
                 return
             kept.append(one)
             if data is not None:
-                one.recv(65536)
-                one.sendall(data)
-                one.close()
+                with suppress(OSError):
+                    one.recv(65536)
+                    one.sendall(data)
+                    one.close()
 
     threading.Thread(target=serve, daemon=True).start()
     try:

@@ -270,3 +270,63 @@ def _plain(result: Result) -> tuple[int, str, str]:
         return text.replace("pykubectl", "kubectl")
 
     return result.code, strip(result.out), strip(result.err)
+
+
+PAIR = """\
+{apiVersion: v1, kind: ConfigMap, metadata: {name: first, labels: {set: one}}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: second, labels: {set: one}}}
+"""
+
+
+def test_prune_removes_what_left_the_manifests(cluster: Run, home: Path) -> None:
+    (home / "pair.yaml").write_text(PAIR)
+    cluster("apply", "-f", "pair.yaml")
+    cluster("create", "cm", "unmanaged", "--from-literal=a=b")
+    cluster("label", "cm", "unmanaged", "set=one")
+    (home / "pair.yaml").write_text(PAIR.split("---")[0])
+    refused = cluster("apply", "-f", "pair.yaml", "--prune")
+    assert refused.err.startswith("error: all resources selected for prune without explicitly passing --all.")
+    words = ["apply", "-f", "pair.yaml", "--prune", "-l", "set=one", "--prune-allowlist=core/v1/ConfigMap"]
+    assert cluster(*words, "--dry-run=server").out.splitlines() == [
+        "configmap/first unchanged (server dry run)",
+        "configmap/second pruned (server dry run)",
+    ]
+    assert cluster(*words).out.splitlines() == ["configmap/first unchanged", "configmap/second pruned"]
+    assert cluster("get", "cm", "-o", "name").out.splitlines() == ["configmap/first", "configmap/unmanaged"]
+
+
+def test_the_last_applied_configuration_can_be_seen_set_and_edited(
+    cluster: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "one.yaml").write_text(PAIR.split("---")[0])
+    cluster("create", "-f", "one.yaml")
+    words = "no last-applied-configuration annotation found on resource: first"
+    assert cluster("apply", "view-last-applied", "cm/first").err == f"error: {words}\n"
+    assert cluster("apply", "set-last-applied", "-f", "one.yaml").err.startswith(f"error: {words}, to create")
+    made = cluster("apply", "set-last-applied", "-f", "one.yaml", "--create-annotation")
+    assert made.out == "configmap/first configured\n"
+    again = cluster("apply", "set-last-applied", "-f", "one.yaml")
+    assert again.out == "set-last-applied first: no changes required.\n"
+    monkeypatch.setenv("KUBE_EDITOR", "sed -i 's/set: one/set: two/'")
+    assert cluster("apply", "edit-last-applied", "cm", "first").out == "configmap/first edited\n"
+    assert "set: two" in cluster("apply", "view-last-applied", "cm", "first").out
+    assert cluster("get", "cm", "first", "--show-labels", "--no-headers").out.split()[-1] == "set=one"
+
+
+def test_server_side_apply_takes_over_from_client_side_apply(cluster: Run, home: Path) -> None:
+    (home / "one.yaml").write_text("{apiVersion: v1, kind: ConfigMap, metadata: {name: one}, data: {a: '1', b: '2'}}")
+    cluster("apply", "-f", "one.yaml")
+    assert cluster("apply", "--server-side", "-f", "one.yaml").out == "configmap/one serverside-applied\n"
+    managers = "jsonpath={range .metadata.managedFields[*]}{.manager} {.operation};{end}"
+    shown = cluster("get", "cm", "one", "-o", managers, "--show-managed-fields").out
+    assert shown == "kubectl Apply;"
+    (home / "one.yaml").write_text("{apiVersion: v1, kind: ConfigMap, metadata: {name: one}, data: {a: '9'}}")
+    assert cluster("diff", "--server-side", "-f", "one.yaml").code == 1
+    assert cluster("apply", "--server-side", "-f", "one.yaml").code == 0
+    assert cluster("get", "cm", "one", "-o", "jsonpath={.data}").out == '{"a":"9"}'
+    other = cluster("apply", "--server-side", "-f", "one.yaml", "--field-manager=other")
+    assert other.code == 0
+    (home / "one.yaml").write_text("{apiVersion: v1, kind: ConfigMap, metadata: {name: one}, data: {a: '3'}}")
+    refused = cluster("apply", "--server-side", "-f", "one.yaml", "--field-manager=other")
+    assert refused.err.startswith('error: Apply failed with 1 conflict: conflict with "kubectl": .data.a\n')
