@@ -17,6 +17,7 @@ from aiohttp import web
 import apiserver.subresources  # noqa: F401  (registers their handlers)
 from api.resources import Resource
 from apiserver.admission import AdmissionPlugin
+from apiserver.admission.type_checks import TypeChecks
 from apiserver.aggregation.aggregator import Aggregator
 from apiserver.aggregation.remote import FrontProxy
 from apiserver.audit.record import Auditor
@@ -118,6 +119,7 @@ async def serve(
         state.hooks.done("registry")
         await extensions.enter_async_context(Extensions(registry, caller).running())
         state.hooks.done("extensions")
+        await extensions.enter_async_context(TypeChecks(registry).running())
         for step in prepare:
             await step(registry)
         state.hooks.done("bootstrap")

@@ -38,7 +38,8 @@ from apiserver.strategy import Context
 
 log = logging.getLogger(__name__)
 
-_DECLARED = tuple(sorted((*VARIABLES, ("namespaceObject", "dyn"), ("params", "dyn"), ("variables", "dyn"))))
+#: The variables of a policy's expressions, and their types.
+DECLARED = tuple(sorted((*VARIABLES, ("namespaceObject", "dyn"), ("params", "dyn"), ("variables", "dyn"))))
 #: The audit annotation of what a binding only wants noted.
 _FAILURE = "validation.policy.admission.k8s.io/validation_failure"
 _NOTE = 10 * 1024  # characters of an audit annotation of a policy
@@ -98,7 +99,7 @@ class _Policies:
         for params in parameters:
             variables = {**base, "params": params, "variables": {}}
             try:
-                if review.conditions_hold(found.policy.spec.match_conditions, variables, _DECLARED):
+                if review.conditions_hold(found.policy.spec.match_conditions, variables, DECLARED):
                     made.append(variables)
             except ValueError as error:
                 raise Undecided(str(error)) from None
@@ -330,11 +331,11 @@ def evaluate(expression: str, given: dict[str, Any], variables: Any, *, result: 
         for name in names:
             if f"variables.{name}" in expression or any(f"variables.{name}" in text for text in names.values()):
                 try:
-                    program = compile_(names[name].strip(), _DECLARED)
+                    program = compile_(names[name].strip(), DECLARED)
                     made[name] = program.run({**given, "variables": made})
                 except EvaluationError as error:
                     failed[name] = str(error)
-        return compile_(expression.strip(), _DECLARED, result=result).run({**given, "variables": made})
+        return compile_(expression.strip(), DECLARED, result=result).run({**given, "variables": made})
     except CompileError as error:
         raise Undecided(str(error)) from None
     except EvaluationError as error:

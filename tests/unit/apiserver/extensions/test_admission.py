@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -202,6 +203,38 @@ async def test_a_policy_writes_into_the_audit_log(rest: Rest, monkeypatch: pytes
     expected = {"message": "no data", "policy": "p", "binding": "p", "expressionIndex": 1}
     assert failure == [{**expected, "validationActions": ["Audit"]}]
     assert noted == {"p/name": "made a"}
+
+
+async def test_expressions_are_checked_against_the_kinds_they_are_for(rest: Rest) -> None:
+    expressions = [
+        "object.spec.replicas > '1'",
+        "object.spec.maxRetries < 10 && has(oldObject.metadata.labels.app)",
+        "object.spec.template.spec.containers.all(c, c.image != '' && quantity(c.resources.limits['cpu']).sign() > 0)",
+        "object.metadata.creationTimestamp < timestamp('2030-01-01T00:00:00Z') && params.any == request.name",
+    ]
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]}
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": e} for e in expressions]}
+    await _policy(rest, "Validating", spec, {"validationActions": ["Deny"]})
+    path = f"{GROUP}/validatingadmissionpolicies/p"
+    while (status := (await rest.call("GET", path, code=200)).get("status", {})).get("observedGeneration") != 1:
+        await asyncio.sleep(0.01)
+    assert status["typeChecking"]["expressionWarnings"] == [
+        {
+            "fieldRef": "spec.validations[0].expression",
+            "warning": "apps/v1, Kind=Deployment: ERROR: <input>:1:22: found no matching overload for '_>_' applied to"
+            " '(int, string)'\n | object.spec.replicas > '1'\n | .....................^",
+        },
+        {
+            "fieldRef": "spec.validations[1].expression",
+            "warning": "apps/v1, Kind=Deployment: ERROR: <input>:1:12: undefined field 'maxRetries'\n"
+            f" | {expressions[1]}\n | ...........^",
+        },
+    ]
+    changed = [{"op": "replace", "path": "/spec/validations", "value": [{"expression": "object.spec.replicas > 1"}]}]
+    await rest.call("PATCH", path, changed, code=200, Content_Type="application/json-patch+json")
+    while (status := (await rest.call("GET", path, code=200))["status"])["observedGeneration"] != 2:
+        await asyncio.sleep(0.01)
+    assert status["typeChecking"] == {}
 
 
 @pytest.mark.parametrize(("policy", "seen"), [("Never", "early"), ("IfNeeded", "late")])

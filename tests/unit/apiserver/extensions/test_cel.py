@@ -6,10 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from api.resources import RESOURCES
 from apiserver.admission.policies import as_maps
 from apiserver.auth import Attributes, Decision, User
 from apiserver.cel import CompileError, EvaluationError, compile_
 from apiserver.cel.authorizer import ASKING, authorizer
+from apiserver.cel.typed import complaint, type_of
 
 _VARIABLES = (("self", "dyn"),)
 
@@ -82,3 +84,11 @@ def test_the_authorizer_knows_what_the_request_is_for() -> None:
         given = authorizer("apps", "deployments", "scale", "default", name)
         assert program.run({"authorizer": given}) is allowed
     assert asked == [("use", "apps", "deployments", "scale", "default", name) for name in ("web", "db")]
+
+
+def test_every_kind_has_a_type_to_check_expressions_with() -> None:
+    for resource in RESOURCES:
+        declared = (("object", type_of(resource.type)),)
+        if hasattr(resource.type, "metadata"):
+            assert complaint("object.metadata.name == 'a' && object.metadata.labels['a'] != ''", declared) == ""
+            assert "undefined field 'nope'" in complaint("object.metadata.nope == 'a'", declared)
