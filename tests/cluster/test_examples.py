@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.cluster.harness import ROOT, Cluster, Space, run, until
+from tests.cluster.harness import ROOT, Cluster, CommandFailed, Space, run, until
 from tests.cluster.workloads import condition, live
 
 EXAMPLES = ROOT / "examples"
@@ -39,6 +40,38 @@ def test_the_readme_links_every_example() -> None:
     assert [link for link in links if link not in readme] == []
 
 
+def a_kind_of_ones_own(space: Space) -> None:
+    space.kubectl("wait", "--for=condition=Established", "crd/bakeries.example.org", "--timeout=60s")
+    bakery = {"apiVersion": "example.org/v1", "kind": "Bakery", "metadata": {"name": "corner"}, "spec": {"ovens": 2}}
+    space.apply(bakery)
+    assert space.kubectl("get", "bk", "--no-headers").split()[:3] == ["corner", "2", "rye"]
+    space.kubectl("scale", "bakery", "corner", "--replicas=3")
+    with pytest.raises(CommandFailed, match="nobody takes an oven away"):
+        space.kubectl("scale", "bakery", "corner", "--replicas=1")
+
+
+def a_service_of_something_else(cluster: Cluster, space: Space) -> None:
+    """The API server's machine, in this cluster's network."""
+    here = {"endpoints": [{"addresses": [f"{cluster.subnet}.3"]}]}
+    space.kubectl("patch", "endpointslice", "elsewhere-1", "--type=merge", "-p", json.dumps(here))
+    said = until(lambda: space.exec("hello", "curl", "-sk", "-m", "5", "https://elsewhere/version"), "an answer", 60)
+    assert json.loads(said)["major"] == "1"
+
+
+def a_rule_for_new_pods(cluster: Cluster, space: Space) -> None:
+    cluster.kubectl("label", "namespace", space.name, "images=tagged")
+
+    def refused() -> bool:
+        try:
+            space.kubectl("run", "which", "--image=localhost:5000/pykube/toolbox", "--dry-run=server")
+        except CommandFailed as failure:
+            return "which version? localhost:5000/pykube/toolbox" in str(failure)
+        return False
+
+    until(refused, "the rule holds")
+    space.kubectl("run", "which", "--image=localhost:5000/pykube/toolbox:latest", "--dry-run=server")
+
+
 def test_they_work(cluster: Cluster, space: Space) -> None:
     kinds = EXAMPLES / "kinds"
     apart = {"quota-limits.yaml"}
@@ -57,7 +90,7 @@ def test_they_work(cluster: Cluster, space: Space) -> None:
         assert secret == "correct-horse-battery-staple"
         assert space.get("pvc", "by-hand")["spec"]["volumeName"] == "by-hand"
         assert space.exec("writer", "cat", "/one/log") == space.exec("writer", "cat", "/two/log")
-        until(lambda: len(live(space, "app=replicas")) == 2, "two replicas")
+        until(lambda: len(live(space, "app=replicas")) == len(live(space, "app=elder")) == 2, "two of each")
         assert "version one" in space.exec("hello", "wget", "-qO-", "http://page")
         assert space.exec("hello", "getent", "hosts", "member-0.members")
         assert len(space.exec("hello", "nslookup", f"page-headless.{space.name}.svc.cluster.local").split("Name:")) == 4
@@ -70,12 +103,15 @@ def test_they_work(cluster: Cluster, space: Space) -> None:
         assert space.get("pod", "important")["spec"]["priority"] == 100000
         account = f"--as=system:serviceaccount:{space.name}:reader"
         assert space.kubectl("auth", "can-i", "list", "pods", account).strip() == "yes"
+        a_kind_of_ones_own(space)
+        a_service_of_something_else(cluster, space)
         space.kubectl("create", "job", "now", "--from=cronjob/report")
         space.kubectl("wait", "--for=condition=Complete", "job/now", "--timeout=60s")
         cluster.kubectl("-n", "bounded", "run", "x", "--image=localhost:5000/pykube/toolbox", "--", "sleep", "1")
         quota = until(lambda: cluster.get("-n", "bounded", "quota", "all")["status"]["used"]["pods"] == "1", "counted")
         assert quota
+        a_rule_for_new_pods(cluster, space)
     finally:
         cluster.kubectl("delete", "namespace", "bounded", "--wait=false")
-        for file in ("storage.yaml", "priority.yaml", "rbac.yaml"):
+        for file in ("storage.yaml", "priority.yaml", "rbac.yaml", "custom-resource.yaml", "admission-policy.yaml"):
             space.kubectl("delete", "-f", str(kinds / file), "--wait=false", "--ignore-not-found")
