@@ -68,10 +68,13 @@ def pod_limits(pod: Pod) -> Amounts:
 
 def is_resizing(pod: Pod) -> bool:
     """Whether the node holds other cpu or memory for a container than what the pod asks for."""
+    all_of_pod = _held(pod)
+    if not all_of_pod:
+        return False
     asked = {c.name: requests(c.resources) for c in (*pod.spec.containers, *(pod.spec.init_containers or ()))}
     return any(
         held.get(resource, _ZERO) != asked.get(name, {}).get(resource, _ZERO)
-        for name, all_held in _held(pod).items()
+        for name, all_held in all_of_pod.items()
         for held in all_held
         for resource in ("cpu", "memory")
     )
