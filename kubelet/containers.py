@@ -175,8 +175,10 @@ class ContainerFactory:
 
 
 def _read_only_volume(volume: Volume) -> bool:
+    """Nobody but the kubelet writes what follows the API."""
+    follows = (volume.config_map, volume.secret, volume.downward_api, volume.projected, volume.image)
     claim, nfs = volume.persistent_volume_claim, volume.nfs
-    return volume.image is not None or bool((claim and claim.read_only) or (nfs and nfs.read_only))
+    return any(source is not None for source in follows) or bool((claim and claim.read_only) or (nfs and nfs.read_only))
 
 
 def pre_stop_of(run: cri.ContainerStatus) -> LifecycleHandler | None:

@@ -488,3 +488,13 @@ async def test_the_node_tells_which_pods_it_has(node: Harness) -> None:
     assert [c.name for c in running.spec.containers] == ["app"]
     node.runtime.exit("app", 0)
     await node.until(lambda: node.status().restart_count == 1)
+
+
+async def test_only_the_kubelet_writes_what_follows_the_api(node: Harness) -> None:
+    node.api.add(ConfigMap(metadata=ObjectMeta(name="c", namespace="default"), data={"a": "1"}))
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("config", "own")]
+    volumes = [{"name": "config", "configMap": {"name": "c"}}, {"name": "own", "emptyDir": {}}]
+    node.api.add(make_pod("web", container(volumeMounts=mounts), volumes=volumes))
+    await node.until(node.is_ready)
+    made = {mount.container_path: mount.read_only for mount in node.runtime.config("app").mounts}
+    assert made["/config"] and not made["/own"]
