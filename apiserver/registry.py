@@ -143,7 +143,7 @@ class Registry:
     async def start(self) -> None:
         """Load all caches. They start a little in the past, so that watchers of before a restart can resume."""
         newest = await self.store.revision()
-        start = max(1, newest - _HISTORY)
+        start = self.store.earlier(newest, _HISTORY)
         try:
             await self.store.list("/registry/", limit=1, revision=start)
         except Compacted:

@@ -109,10 +109,14 @@ class Store(Protocol):
         """The newest revision."""
         ...
 
+    def earlier(self, revision: int, writes: int) -> int:
+        """A revision at least so many writes before this one, or the first."""
+        ...
+
     def watch(self, revision: int) -> AsyncIterator[Changes]:
         """All changes of all keys after `revision`, in order, without gap or repeat across reconnects.
 
-        A batch never splits a revision. Raises Compacted if the changes are no longer kept.
+        A batch never splits a transaction. Raises Compacted if the changes are no longer kept.
         """
         ...
 

@@ -126,6 +126,9 @@ class EncryptedStore:
             return change
         return Change(change.key, self._opened(change.key, change.value), change.revision)
 
+    def earlier(self, revision: int, writes: int) -> int:
+        return self._inner.earlier(revision, writes)
+
     async def compact(self, revision: int) -> None:
         await self._inner.compact(revision)
 

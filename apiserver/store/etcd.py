@@ -4,6 +4,8 @@ Why not aetcd's own client: it knows neither several endpoints nor revisions nor
 
 - every write is a transaction on the key's `mod_revision` that reads the key if it fails, so a conflict costs no
   second round trip, and a write that had to be retried recognizes its own effect instead of applying it again;
+- creates share transactions when many come at once (`apiserver.store.grouping`), and have revisions of their own all
+  the same (`apiserver.store.revisions`);
 - one watch over all keys. Every revision of etcd changes at least one key, so a reader that has seen the change of
   revision N has seen everything before it: no progress notifications (broken in some 3.4 and 3.5 releases) are needed.
 """
@@ -34,7 +36,10 @@ from apiserver.store import (
     Record,
     Rejected,
     Unavailable,
+    revisions,
 )
+from apiserver.store.grouping import Create, Creates
+from apiserver.store.revisions import of_etcd, packed, unpacked
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +94,7 @@ class EtcdStore:
         self._active = 0
         self._timeout = timeout
         self._leases: dict[int, tuple[int, float]] = {}
+        self._creates = Creates(self._create_alone, self._create_together)
 
     @staticmethod
     def _connect(endpoint: str, tls: EtcdTLS | None) -> _Endpoint:
@@ -105,21 +111,24 @@ class EtcdStore:
 
     async def get(self, key: str) -> tuple[Record | None, int]:
         reply = await self._range(rpc_pb2.RangeRequest(key=key.encode()))
-        return (_record(reply.kvs[0]) if reply.kvs else None), reply.header.revision
+        return (_record(reply.kvs[0]) if reply.kvs else None), revisions.revision(reply.header.revision)
 
     async def list(self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0) -> Page:
         records: list[Record] = []
         key, end = max(prefix, start).encode(), _prefix_end(prefix.encode())
-        count, at = -1, revision
+        count, at, read = -1, revision, of_etcd(revision)
+        if revision and not read:
+            raise Compacted(revisions.revision(1))  # before the first write; 0 would be now
         while True:
             size = min(_LIST_PAGE, limit - len(records)) if limit else _LIST_PAGE
-            request = rpc_pb2.RangeRequest(key=key, range_end=end, limit=size, revision=revision)
+            request = rpc_pb2.RangeRequest(key=key, range_end=end, limit=size, revision=read)
             reply = await self._range(request)
-            records.extend(map(_record, reply.kvs))
+            # What the same transaction wrote after `at` was not there yet: transactions of several writes only create.
+            records.extend(record for record in map(_record, reply.kvs) if not at or record.revision <= at)
             if count < 0:
                 count = reply.count
-            if not revision:  # the first page decides which moment the later ones show
-                revision = at = reply.header.revision
+            if not read:  # the first page decides which moment the later ones show
+                read, at = reply.header.revision, revisions.revision(reply.header.revision)
             if not reply.more or (limit and len(records) >= limit):
                 return Page(records, at, bool(reply.more), count)
             key = reply.kvs[-1].key + b"\0"
@@ -128,11 +137,29 @@ class EtcdStore:
         return await self._call(lambda endpoint, timeout: endpoint.kv.Range(request, timeout=timeout))
 
     async def create(self, key: str, value: bytes, *, ttl: int = 0) -> int:
-        written, revision, current = await self._put(key, value, 0, ttl)
+        if not ttl:
+            return await self._creates.create(key, value)
+        return await self._create_alone(key, value, False, ttl)
+
+    async def _create_alone(self, key: str, value: bytes, retried: bool, ttl: int = 0) -> int:
+        written, revision, current = await self._put(key, value, 0, ttl, retried)
         if not written:
             assert current is not None
             raise Exists(current)
         return revision
+
+    async def _create_together(self, creates: Sequence[Create]) -> tuple[Sequence[int], bool]:
+        request = rpc_pb2.TxnRequest()
+        places = revisions.places(len(creates))
+        for create, at in zip(creates, places, strict=True):
+            key = create.key.encode()
+            put = rpc_pb2.PutRequest(key=key, value=packed(create.value, at))
+            request.compare.append(_unchanged(key, 0))
+            request.success.append(rpc_pb2.RequestOp(request_put=put))
+        reply, retried = await self._transact(request)
+        if not reply.succeeded:
+            return (), retried
+        return [revisions.revision(reply.header.revision, at) for at in places], retried
 
     async def update(self, key: str, value: bytes, *, revision: int, ttl: int = 0) -> int:
         written, new_revision, current = await self._put(key, value, revision, ttl)
@@ -140,16 +167,18 @@ class EtcdStore:
             raise Conflict(current)
         return new_revision
 
-    async def _put(self, key: str, value: bytes, expected: int, ttl: int) -> tuple[bool, int, Record | None]:
+    async def _put(
+        self, key: str, value: bytes, expected: int, ttl: int, retried: bool = False
+    ) -> tuple[bool, int, Record | None]:
         lease = await self._lease(ttl) if ttl else 0
         raw = key.encode()
-        put = rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=raw, value=value, lease=lease))
-        reply, retried = await self._transaction(raw, expected, put)
+        put = rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=raw, value=packed(value), lease=lease))
+        reply, again = await self._transaction(raw, expected, put)
         if reply.succeeded:
-            return True, reply.header.revision, None
+            return True, revisions.revision(reply.header.revision), None
         kvs = reply.responses[0].response_range.kvs
         current = _record(kvs[0]) if kvs else None
-        if retried and current is not None and current.value == value and current.revision > expected:
+        if (retried or again) and current is not None and current.value == value and current.revision > expected:
             return True, current.revision, None  # the attempt whose answer was lost did it
         return False, 0, current
 
@@ -157,23 +186,21 @@ class EtcdStore:
         raw = key.encode()
         operation = rpc_pb2.RequestOp(request_delete_range=rpc_pb2.DeleteRangeRequest(key=raw))
         reply, retried = await self._transaction(raw, revision, operation)
-        if reply.succeeded:
-            return int(reply.header.revision)
-        kvs = reply.responses[0].response_range.kvs
-        if retried and not kvs:
-            return int(reply.header.revision)
+        kvs = () if reply.succeeded else reply.responses[0].response_range.kvs
+        if reply.succeeded or (retried and not kvs):
+            return revisions.revision(reply.header.revision)
         raise Conflict(_record(kvs[0]) if kvs else None)
 
     async def _transaction(self, key: bytes, expected: int, operation: Any) -> tuple[Any, bool]:
         request = rpc_pb2.TxnRequest(
-            compare=[
-                rpc_pb2.Compare(
-                    result=rpc_pb2.Compare.EQUAL, target=rpc_pb2.Compare.MOD, key=key, mod_revision=expected
-                )
-            ],
+            compare=[_unchanged(key, expected)],
             success=[operation],
             failure=[rpc_pb2.RequestOp(request_range=rpc_pb2.RangeRequest(key=key))],
         )
+        return await self._transact(request)
+
+    async def _transact(self, request: Any) -> tuple[Any, bool]:
+        """The reply, and whether more than one attempt was needed."""
         attempts = 0
 
         def attempt(endpoint: _Endpoint, timeout: float) -> Awaitable[Any]:
@@ -186,9 +213,15 @@ class EtcdStore:
 
     async def revision(self) -> int:
         reply = await self._range(rpc_pb2.RangeRequest(key=b"/", count_only=True))
-        return int(reply.header.revision)
+        return revisions.revision(reply.header.revision)
+
+    def earlier(self, revision: int, writes: int) -> int:
+        return revisions.revision(max(1, of_etcd(revision) - writes))
 
     async def compact(self, revision: int) -> None:
+        await self._compact(of_etcd(revision))
+
+    async def _compact(self, revision: int) -> None:
         request = rpc_pb2.CompactionRequest(revision=revision)
         try:
             await self._call(lambda endpoint, timeout: endpoint.kv.Compact(request, timeout=timeout))
@@ -199,7 +232,7 @@ class EtcdStore:
         """One round of the compaction that several apiservers do together, as upstream's compactor.
 
         Whoever finds the shared counter as it left it one interval ago advances it and compacts up to the revision
-        of that time. Answers the counter and the revision to bring to the next round.
+        of that time. Answers the counter and the revision (etcd's) to bring to the next round.
         """
         key = b"compact_rev_key"
         request = rpc_pb2.TxnRequest(
@@ -219,7 +252,7 @@ class EtcdStore:
             kvs = reply.responses[0].response_range.kvs
             return (int(kvs[0].version) if kvs else 0), revision
         if seen_revision:
-            await self.compact(seen_revision)
+            await self._compact(seen_revision)
         return seen_turn + 1, revision
 
     async def watch(self, revision: int) -> AsyncIterator[Changes]:
@@ -244,7 +277,7 @@ class EtcdStore:
             await call.write(
                 rpc_pb2.WatchRequest(
                     create_request=rpc_pb2.WatchCreateRequest(
-                        key=b"\0", range_end=b"\0", start_revision=revision + 1, fragment=True
+                        key=b"\0", range_end=b"\0", start_revision=max(1, of_etcd(revision + 1)), fragment=True
                     )
                 )
             )
@@ -252,13 +285,10 @@ class EtcdStore:
             async for reply in call:
                 if reply.canceled:
                     if reply.compact_revision:
-                        raise Compacted(reply.compact_revision)
+                        raise Compacted(revisions.revision(reply.compact_revision))
                     log.warning("etcd ended the watch: %s", reply.cancel_reason)
                     return
-                for event in reply.events:
-                    kv = event.kv
-                    value = kv.value if event.type == kv_pb2.Event.PUT else None
-                    batch.append(Change(kv.key.decode(), value, kv.mod_revision))
+                batch.extend(change for change in map(_change, reply.events) if change.revision > revision)
                 if batch and not reply.fragment:
                     yield batch
                     batch = []
@@ -312,8 +342,22 @@ class EtcdStore:
             self._active = (self._active + 1) % len(self._endpoints)
 
 
+def _unchanged(key: bytes, revision: int) -> Any:
+    """That the key still is what this revision (0: nothing) wrote."""
+    return rpc_pb2.Compare(
+        result=rpc_pb2.Compare.EQUAL, target=rpc_pb2.Compare.MOD, key=key, mod_revision=of_etcd(revision)
+    )
+
+
 def _record(kv: Any) -> Record:
-    return Record(kv.key.decode(), kv.value, kv.mod_revision)
+    return Record(kv.key.decode(), *unpacked(kv.value, kv.mod_revision))
+
+
+def _change(event: Any) -> Change:
+    kv = event.kv
+    if event.type == kv_pb2.Event.PUT:
+        return Change(kv.key.decode(), *unpacked(kv.value, kv.mod_revision))
+    return Change(kv.key.decode(), None, revisions.revision(kv.mod_revision))
 
 
 def _prefix_end(prefix: bytes) -> bytes:

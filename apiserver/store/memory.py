@@ -76,6 +76,9 @@ class MemoryStore:
             else:
                 await self._changed.wait()
 
+    def earlier(self, revision: int, writes: int) -> int:
+        return max(1, revision - writes)
+
     async def compact(self, revision: int) -> None:
         if revision > self._revision:
             raise FutureRevision(revision)

@@ -105,6 +105,30 @@ class StoreBehaviour:
         record, _ = await store.get("/registry/a/b/x")
         assert record is not None and record.value == b"2"
 
+    async def test_creates_at_once_have_revisions_of_their_own_and_can_be_followed_from_each(
+        self, store: Store
+    ) -> None:
+        start = await store.revision()
+        names = [f"/registry/a/b/{number:02}" for number in range(40)]
+        made = await asyncio.gather(*(store.create(name, name.encode()) for name in names))
+        assert len(set(made)) == len(names)
+        assert min(made) > start
+        assert max(made) == await store.revision()
+        in_order = sorted(zip(made, names, strict=True))
+        for since in (start, *sorted(made)[:-1]):
+            wanted = [Change(name, name.encode(), revision) for revision, name in in_order if revision > since]
+            told: list[Change] = []
+            async with asyncio.timeout(60):
+                async for batch in store.watch(since):
+                    told.extend(batch)
+                    if len(told) >= len(wanted):
+                        break
+            assert told == wanted
+            page = await store.list("/registry/a/b/", revision=since)
+            assert {record.key for record in page.records} == {name for revision, name in in_order if revision <= since}
+        page = await store.list("/registry/a/b/")
+        assert [record.revision for record in page.records] == made
+
     async def test_concurrent_creates_of_one_key_have_one_winner(self, store: Store) -> None:
         results = await asyncio.gather(
             *(store.create("/registry/a/b/x", str(i).encode()) for i in range(20)), return_exceptions=True
