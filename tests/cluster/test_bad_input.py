@@ -80,7 +80,8 @@ def test_a_pod_that_fits_nowhere_says_why_for_each_node(space: Space) -> None:
         space.apply(pod("huge", container={"resources": {"requests": {"cpu": "1000"}}}))
         expected = (
             "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. "
-            "no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+            "no new claims to deallocate, "
+            "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
         )
         until(lambda: any(e["message"] == expected for e in space.events("huge")), expected)
         [event] = [e for e in space.events("huge") if e["reason"] == "FailedScheduling"]
