@@ -313,7 +313,9 @@ def command(
 
         run.__click_params__ = list(getattr(function, "__click_params__", []))  # type: ignore[attr-defined]
         made = click.command(name, cls=Command, help=help, usage=usage, examples=examples, **kwargs)(run)
-        made.params.insert(0, click.Argument(["args"], nargs=-1, type=click.UNPROCESSED))
+        made.params.insert(
+            0, click.Argument(["args"], nargs=-1, type=click.UNPROCESSED, shell_complete=_complete_arguments)
+        )
         taken = {opt for param in made.params if isinstance(param, click.Option) for opt in param.opts}
         for extra in global_options():
             # A command's own flag wins over a global one of the same letter (`logs -f`, `apply -s`).
@@ -328,6 +330,12 @@ def command(
         return made
 
     return wrap
+
+
+def _complete_arguments(ctx: click.Context, param: click.Parameter, incomplete: str) -> Any:
+    from cli.completing import shell_complete
+
+    return shell_complete(ctx, param, incomplete)
 
 
 def execute(env: Any, function: Callable[..., Any], **params: Any) -> Any:

@@ -301,3 +301,25 @@ def test_one_bad_object_of_a_file_does_not_stop_the_others(run: Run, server: Fak
         'no matches for kind "Nope" in version "x/v1"',
         "ensure CRDs are installed first",
     ]
+
+
+def test_the_shell_is_offered_kinds_and_names(server: FakeServer, home: Path) -> None:
+    listed = {"kind": "PodList", "items": [{"metadata": {"name": "web"}}, {"metadata": {"name": "db"}}]}
+    server.on("GET /api/v1/namespaces/default/pods", listed)
+
+    def offered(*words: str) -> list[str]:
+        line = ["pykubectl", "--server", server.url, *words]
+        done = program(_PYKUBECTL_COMPLETE="bash_complete", COMP_WORDS=" ".join(line), COMP_CWORD=str(len(line) - 1))
+        return [text.partition(",")[2] for text in done.stdout.splitlines() if text]
+
+    assert offered("get", "po") == ["pods"]
+    assert offered("get", "pods", "w") == ["web"]
+    assert offered("describe", "pod/d") == ["pod/db"]
+    assert offered("exec", "w") == ["web"]
+    assert offered("rollout", "sta") == ["status"]
+    assert (
+        program(
+            _PYKUBECTL_COMPLETE="bash_complete", COMP_WORDS="pykubectl -s http://127.0.0.1:1 logs x", COMP_CWORD="4"
+        ).stderr
+        == ""
+    )
