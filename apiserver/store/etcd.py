@@ -123,7 +123,8 @@ class EtcdStore:
             size = min(_LIST_PAGE, limit - len(records)) if limit else _LIST_PAGE
             request = rpc_pb2.RangeRequest(key=key, range_end=end, limit=size, revision=read)
             reply = await self._range(request)
-            # What the same transaction wrote after `at` was not there yet: transactions of several writes only create.
+            # What the same transaction wrote after `at` was not there yet (`total` counts it all the same):
+            # transactions of several writes only create.
             records.extend(record for record in map(_record, reply.kvs) if not at or record.revision <= at)
             if count < 0:
                 count = reply.count

@@ -73,7 +73,6 @@ async def test_creates_at_once_share_a_transaction_and_a_taken_key_is_nobody_els
     store = EtcdStore([etcd.endpoint])
     taken = await store.create("/registry/a/b/07", b"first")
     keys = [f"/registry/a/b/{number:02}" for number in range(20)]
-    before = of_etcd(await store.revision())
     outcomes = await asyncio.gather(*(store.create(key, b"new") for key in keys), return_exceptions=True)
     (refused,) = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     assert isinstance(refused, Exists)
