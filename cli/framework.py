@@ -409,6 +409,8 @@ def main(root: click.Command, argv: Sequence[str] | None = None) -> int:
             print(problem.ctx.get_help(), file=sys.stderr)
             return 1
         print(f"error: {_click_words(problem)}", file=sys.stderr)
+        if isinstance(problem, click.MissingParameter):
+            return 1
         path = problem.ctx.command_path if problem.ctx else PROG
         print(f"See '{path} --help' for usage.", file=sys.stderr)
         return 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from api.quantity import Quantity
 from cli.env import Env
-from cli.errors import CliError, raise_all
+from cli.errors import CliError, Object, raise_all
 from cli.framework import command as declare
 from cli.framework import option
 from cli.resources import fetch_all, resolve
@@ -21,15 +22,17 @@ from cli.writing import create_generated, dry_run_option, filename_options, outp
     kubectl autoscale deployment foo --min=2 --max=10
 
     # Auto scale a deployment "foo", with target CPU utilization at 80%
-    kubectl autoscale deployment foo --max=5 --cpu-percent=80
+    kubectl autoscale deployment foo --max=5 --cpu=80%
     """,
 )
-@option("--cpu-percent", type=int, default=-1, help="The target average CPU utilization over all the pods, in percent.")
+@option("--cpu", help="Target CPU over all the pods: a share of what they request (70%) or an amount (500m).")
+@option("--cpu-percent", type=int, default=-1, help="The target average CPU utilization. Deprecated: use --cpu.")
 @dry_run_option
 @option("--field-manager", default="kubectl-autoscale", help="Name of the manager used to track field ownership.")
 @filename_options
 @option("--max", "maximum", type=int, default=-1, help="The upper limit for the number of pods. Required.")
 @option("--min", "minimum", type=int, default=-1, help="The lower limit for the number of pods.")
+@option("--memory", help="Target memory over all the pods: a share of what they request (70%) or an amount (500Mi).")
 @option("--name", help="The name for the newly created object. If not specified, the name of the resource is used.")
 @output_option
 async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
@@ -40,6 +43,11 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
             f"--max=MAXPODS must be larger or equal to --min=MINPODS, max: {params['maximum']}, "
             f"min: {params['minimum']}"
         )
+    if params["cpu"] and params["cpu_percent"] >= 0:
+        raise CliError("--cpu-percent and --cpu are mutually exclusive")
+    wanted = {"cpu": params["cpu"] or (f"{params['cpu_percent']}%" if params["cpu_percent"] >= 0 else "")}
+    wanted["memory"] = params["memory"]
+    metrics = [_metric(name, text) for name, text in wanted.items() if text]
     targets = await resolve(
         env, args, filenames=params["filename"], recursive=params["recursive"], need_name=not params["filename"]
     )
@@ -58,9 +66,8 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
         }
         if params["minimum"] > 0:
             spec["minReplicas"] = params["minimum"]
-        if params["cpu_percent"] >= 0:
-            utilization = {"type": "Utilization", "averageUtilization": params["cpu_percent"]}
-            spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": utilization}}]
+        if metrics:
+            spec["metrics"] = metrics
         obj = {
             "apiVersion": "autoscaling/v2",
             "kind": "HorizontalPodAutoscaler",
@@ -75,3 +82,18 @@ async def command(env: Env, args: tuple[str, ...], **params: Any) -> None:
             manager=params["field_manager"],
             done="autoscaled",
         )
+
+
+def _metric(name: str, text: str) -> Object:
+    """A share of the pods' requests, or an amount for each of them."""
+    if text.endswith("%"):
+        if not text[:-1].isdigit() or int(text[:-1]) < 1:
+            raise CliError(f"failed to create HPA: invalid percentage: {text}")
+        target: Object = {"type": "Utilization", "averageUtilization": int(text[:-1])}
+    else:
+        try:
+            Quantity(text)
+        except ValueError as problem:
+            raise CliError(f"failed to create HPA: invalid resource quantity {text}: {problem}") from problem
+        target = {"type": "AverageValue", "averageValue": text}
+    return {"type": "Resource", "resource": {"name": name, "target": target}}

@@ -76,9 +76,9 @@ async def command(env: Env, args: tuple[str, ...], after_dash: list[str] | None,
     if params["tty"] and not params["stdin"]:
         raise CliError("-i/--stdin is required for containers with -t/--tty=true")
     if params["rm"] and not attach:
-        raise CliError("--rm should only be used for attached containers")
+        raise UsageError("--rm should only be used for attached containers")
     if params["restart"] not in ("Always", "OnFailure", "Never"):
-        raise CliError(f"invalid restart policy: {params['restart']}")
+        raise UsageError(f"invalid restart policy: {params['restart']}")
     if params["expose"] and not params["port"]:
         raise CliError("--port must be set when exposing a service")
     pod = _pod(args[0], after_dash or [], params)

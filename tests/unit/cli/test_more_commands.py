@@ -323,3 +323,19 @@ def test_the_shell_is_offered_kinds_and_names(server: FakeServer, home: Path) ->
         ).stderr
         == ""
     )
+
+
+def test_autoscale_by_cpu_and_memory(run: Run, server: FakeServer) -> None:
+    server.on(
+        "GET /apis/apps/v1/namespaces/default/deployments/web",
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}},
+    )
+    shown = run("autoscale", "deploy", "web", "--max=3", "--cpu=50%", "--memory=1Gi", "--dry-run=client", "-o", "json")
+    metrics = json.loads(shown.out)["spec"]["metrics"]
+    assert [one["resource"] for one in metrics] == [
+        {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
+        {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}},
+    ]
+    both = run("autoscale", "deploy", "web", "--max=3", "--cpu=50%", "--cpu-percent=5")
+    assert both.err == "error: --cpu-percent and --cpu are mutually exclusive\n"
+    assert run("autoscale", "deploy", "web", "--max=3", "--cpu=much").code == 1
