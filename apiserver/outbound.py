@@ -102,6 +102,7 @@ class Caller:
         self._registry = registry
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._sessions: dict[tuple[str, str, int], aiohttp.ClientSession] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """End all connections."""
@@ -152,8 +153,10 @@ class Caller:
         session = self._sessions.get(key)
         if session is None or session.closed:
             if len(self._sessions) > 256:
-                _, oldest = self._sessions.popitem()
-                asyncio.get_running_loop().create_task(oldest.close())
+                oldest = self._sessions.pop(next(iter(self._sessions)))
+                closing = asyncio.get_running_loop().create_task(oldest.close())
+                self._closing.add(closing)  # the loop itself keeps no task from being collected
+                closing.add_done_callback(self._closing.discard)
             context = self._context(config.ca_bundle or "")
             connector = aiohttp.TCPConnector(
                 ssl=context, resolver=To(address, port) if address else None, limit=64, keepalive_timeout=30.0

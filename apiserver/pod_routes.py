@@ -7,39 +7,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 from api.types.core_v1 import Node
 from apiserver.registry import Registry
 
+if TYPE_CHECKING:
+    from component.routes import Routes
+
 log = logging.getLogger(__name__)
 
 _INTERVAL = 1.0  # seconds between looks at the nodes
-
-
-def _sync(cluster_cidr: str, wanted: dict[str, str]) -> None:
-    """Netlink needs asyncio's own event loop (see component.loops), and a quarter of a second to import."""
-    from component.routes import Routes
-
-    asyncio.run(Routes(cluster_cidr).sync(wanted))
+_CHECK = 10  # looks at the nodes between looks at the kernel's routes: they go when an uplink does, or one was refused
 
 
 class PodRoutes:
     def __init__(self, registry: Registry, cluster_cidr: str) -> None:
         self._registry = registry
         self._cluster_cidr = cluster_cidr
+        self._routes: Routes | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
         known: dict[str, str] | None = None
+        looks = 0
         while True:
             wanted = self._wanted()
-            if wanted != known:
+            looks += 1
+            if wanted != known or looks >= _CHECK:
                 try:
-                    await asyncio.to_thread(_sync, self._cluster_cidr, wanted)
-                    known = wanted
+                    await asyncio.to_thread(self._sync, wanted)
+                    known, looks = wanted, 0
                 except Exception as error:  # netlink errors are no OSErrors
                     log.error("cannot write routes to pods, trying again: %s", error)
             await asyncio.sleep(_INTERVAL)
+
+    def _sync(self, wanted: dict[str, str]) -> None:
+        """Netlink needs asyncio's own event loop (see component.loops), and a quarter of a second to import."""
+        from component.routes import Routes
+
+        self._routes = self._routes or Routes(self._cluster_cidr)
+        asyncio.run(self._routes.sync(wanted))
 
     def _wanted(self) -> dict[str, str]:
         """Pod CIDR of each node to the node's address."""

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from api.types.core_v1 import Taint
 
-KUBELET_VERSION = "v1.36.0"
-
 
 @dataclass(frozen=True, slots=True)
 class Config:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from api.quantity import Quantity
 from api.types.core_v1 import NodeSystemInfo
-from kubelet.config import KUBELET_VERSION
+from api.version import GIT_VERSION
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "ppc64le": "ppc64le"}
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -132,7 +132,7 @@ def system_info(runtime: str) -> NodeSystemInfo:
         container_runtime_version=runtime,
         kernel_version=platform.release(),
         kube_proxy_version="",
-        kubelet_version=KUBELET_VERSION,
+        kubelet_version=GIT_VERSION,
         machine_id=machine or boot.replace("-", ""),
         operating_system="linux",
         os_image=_os_image(),

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from api import codec
 from api.types.meta_v1 import Info
+from api.version import GIT_VERSION
 from apiserver.rest.answers import text
 
 #: Answers "" if all is well, else what is wrong.
@@ -21,7 +22,7 @@ VERSION = Info(
     emulation_minor="36",
     min_compatibility_major="1",
     min_compatibility_minor="35",
-    git_version="v1.36.0",
+    git_version=GIT_VERSION,
     git_commit="",
     git_tree_state="clean",
     build_date="2026-04-22T00:00:00Z",

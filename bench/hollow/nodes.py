@@ -33,6 +33,7 @@ from api.types.core_v1 import (
     Pod,
 )
 from api.types.meta_v1 import ObjectMeta
+from api.version import GIT_VERSION
 from client.api import Api, ObjectMetadata
 from client.batch import Batcher
 from client.informer import Informer
@@ -253,7 +254,7 @@ def _node(name: str, address: str) -> Node:
         container_runtime_version="hollow://1.0",
         kernel_version="6.0",
         kube_proxy_version="",
-        kubelet_version="v1.36.0",
+        kubelet_version=GIT_VERSION,
         machine_id=name,
         operating_system="linux",
         os_image="hollow",

@@ -13,13 +13,13 @@ from functools import cache
 from urllib.parse import urljoin, urlsplit
 
 from api.types.core_v1 import HTTPGetAction
-from kubelet.config import KUBELET_VERSION
+from api.version import GIT_VERSION
 from kubelet.probes.outcome import MAX_OUTPUT, Outcome, Result, authority, port_number
 
 MAX_REDIRECTS = 10
 REDIRECTS = (301, 302, 303, 307, 308)
 NOT_TLS = "http: server gave HTTP response to HTTPS client"
-_major, _minor, _ = KUBELET_VERSION.removeprefix("v").split(".")
+_major, _minor, _ = GIT_VERSION.removeprefix("v").split(".")
 USER_AGENT = f"kube-probe/{_major}.{_minor}"
 
 Headers = list[tuple[str, str]]
