@@ -11,8 +11,8 @@ from typing import Any
 from apiserver import bootstrap
 from apiserver.admission.plugins import plugins
 from apiserver.aggregation.remote import FrontProxy
-from apiserver.allocators.addresses import AddressAllocator
 from apiserver.allocators.ports import PortAllocator
+from apiserver.allocators.ranges import Ranges, show_configured
 from apiserver.allocators.repair import Repair
 from apiserver.audit import policy
 from apiserver.audit.log import LogFile
@@ -56,7 +56,7 @@ async def run(process: Process) -> None:
     built = strategies(service_cidr=service_range, node_ports=(first, last))
 
     def repair(registry: Registry) -> Repair:
-        return Repair(registry, AddressAllocator(service_range), PortAllocator(first, last))
+        return Repair(registry, Ranges(service_range), PortAllocator(first, last))
 
     service = _kubernetes_service(options)
     auditor = _auditor(options)
@@ -67,7 +67,12 @@ async def run(process: Process) -> None:
             secure=lambda registry: _secure(registry, options),
             strategies=built,
             admission=plugins,
-            prepare=[bootstrap.objects, _roles, lambda registry: repair(registry).round()],
+            prepare=[
+                bootstrap.objects,
+                _roles,
+                lambda registry: show_configured(registry, service_range),
+                lambda registry: repair(registry).round(),
+            ],
             kubelets=kubelets,
             front_proxy=FrontProxy(
                 options.proxy_client_cert_file,

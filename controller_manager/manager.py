@@ -37,6 +37,7 @@ CONTROLLERS: dict[str, str] = {
     "endpoints-controller": "network.endpoints:EndpointsController",
     "endpointslice-controller": "network.endpointslice:EndpointSliceController",
     "endpointslice-mirroring-controller": "network.endpointslice_mirroring:EndpointSliceMirroringController",
+    "service-cidr-controller": "network.service_cidrs:ServiceCIDRController",
     "service-lb-controller": "network.load_balancer:LoadBalancerController",
     "node-ipam-controller": "nodes.ipam:NodeIpamController",
     "node-lifecycle-controller": "nodes.lifecycle:NodeLifecycleController",

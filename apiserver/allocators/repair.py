@@ -17,6 +17,7 @@ from api.types import core_v1, networking_v1
 from apiserver.allocators import OutOfRange, Taken
 from apiserver.allocators.addresses import MANAGED_BY, MANAGER, AddressAllocator
 from apiserver.allocators.ports import PREFIX, PortAllocator, owner, ports_of
+from apiserver.allocators.ranges import Ranges
 from apiserver.store import Conflict, Record
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 class Repair:
     """`await round()` once before serving, then `run()` in a task."""
 
-    def __init__(self, registry: Registry, addresses: AddressAllocator, ports: PortAllocator) -> None:
+    def __init__(self, registry: Registry, addresses: AddressAllocator | Ranges, ports: PortAllocator) -> None:
         self._registry = registry
         self._addresses = addresses
         self._ports = ports

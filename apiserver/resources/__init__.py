@@ -7,8 +7,8 @@ own packages. May not live here: the pipeline that calls it.
 from __future__ import annotations
 
 from api.resources import RESOURCES, Resource
-from apiserver.allocators.addresses import AddressAllocator
 from apiserver.allocators.ports import PortAllocator
+from apiserver.allocators.ranges import Ranges
 from apiserver.strategy import Strategy
 
 DEFAULT_SERVICE_CIDR = "10.96.0.0/16"
@@ -36,6 +36,6 @@ def strategies(
 
     families = (batch, certificates, cluster, config, extension, networking, pods, policy, rbac, storage, workloads)
     found = {s.resource: s for family in families for s in family.strategies()}
-    for strategy in services.strategies(AddressAllocator(service_cidr), PortAllocator(*node_ports)):
+    for strategy in services.strategies(Ranges(service_cidr), PortAllocator(*node_ports)):
         found[strategy.resource] = strategy
     return {resource: found.get(resource) or Strategy(resource) for resource in RESOURCES}

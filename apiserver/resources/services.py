@@ -11,8 +11,8 @@ from api import errors
 from api.errors import FieldError, Path
 from api.types import core_v1, discovery_v1
 from apiserver.allocators import Full, OutOfRange, Taken, certainly_failed
-from apiserver.allocators.addresses import AddressAllocator
 from apiserver.allocators.ports import PortAllocator, ports_of
+from apiserver.allocators.ranges import Ranges
 from apiserver.defaults import core as defaults
 from apiserver.defaults.others import default_endpoint_slice
 from apiserver.printers import cluster as rows
@@ -52,7 +52,7 @@ def is_headless(service: core_v1.Service) -> bool:
 class ServiceStrategy(BuiltIn):
     """One address family, as the cluster's Service range has it."""
 
-    def __init__(self, addresses: AddressAllocator, ports: PortAllocator) -> None:
+    def __init__(self, addresses: Ranges, ports: PortAllocator) -> None:
         super().__init__(
             core_v1.Service,
             defaults=defaults.default_service,
@@ -360,7 +360,7 @@ class EndpointSliceStrategy(BuiltIn):
             new.metadata.generation = (old.metadata.generation or 0) + 1
 
 
-def strategies(addresses: AddressAllocator, ports: PortAllocator) -> list[Strategy]:
+def strategies(addresses: Ranges, ports: PortAllocator) -> list[Strategy]:
     return [
         ServiceStrategy(addresses, ports),
         BuiltIn(

@@ -11,11 +11,12 @@ import pytest
 
 from api import errors
 from api.types.core_v1 import Namespace, Service, ServicePort, ServiceSpec
-from api.types.meta_v1 import ObjectMeta
-from api.types.networking_v1 import IPAddress
+from api.types.meta_v1 import Condition, ObjectMeta
+from api.types.networking_v1 import IPAddress, ServiceCIDR, ServiceCIDRSpec
 from apiserver.allocators import Full, OutOfRange, Taken, ports
 from apiserver.allocators.addresses import AddressAllocator, static_band
 from apiserver.allocators.ports import PREFIX, PortAllocator
+from apiserver.allocators.ranges import show_configured
 from apiserver.allocators.repair import Repair
 from apiserver.registry import Registry
 from apiserver.resources import strategies
@@ -261,3 +262,38 @@ async def test_repair_takes_what_services_have_and_frees_what_nobody_has() -> No
         await repair.round()
         assert await addresses(registry) == {ip}
         assert await taken_ports(registry) == {port}
+
+
+def cidr(name: str, *cidrs: str) -> ServiceCIDR:
+    return ServiceCIDR(metadata=ObjectMeta(name=name), spec=ServiceCIDRSpec(cidrs=list(cidrs)))
+
+
+async def test_ranges_of_objects_count_while_they_are_ready() -> None:
+    async with registry_on(MemoryStore(), service_cidr="10.96.0.0/30") as registry:
+        made = await registry.create(cidr("more", "10.88.0.0/29"))
+        asked = service("asked")
+        asked.spec.cluster_ip = "10.88.0.5"
+        with pytest.raises(errors.StatusError, match=r"10\.88\.0\.5.* is not in the valid range"):
+            await registry.create(asked)
+        made.status.conditions = [
+            Condition(type="Ready", status="True", last_transition_time="2026-01-01T00:00:00Z", message="yes")
+        ]
+        await registry.update(made, subresource="status")
+        while not any(one.status.conditions for one in registry.cached_list(ServiceCIDR)):
+            await asyncio.sleep(0.01)
+        stored = await registry.create(asked)
+        assert stored.spec.cluster_ips == ["10.88.0.5"]
+        # the configured range first, then whatever has room
+        got = [(await registry.create(service(f"s{n}"))).spec.cluster_ip or "" for n in range(4)]
+        assert [address.rpartition(".")[0] for address in got] == ["10.96.0", "10.96.0", "10.88.0", "10.88.0"]
+        await registry.delete(Service, "asked", namespace="default")
+        assert "10.88.0.5" not in await addresses(registry)
+
+
+async def test_the_configured_range_is_shown_once() -> None:
+    async with registry_on(MemoryStore()) as registry:
+        for _ in range(2):
+            await show_configured(registry, "10.96.0.0/16")
+        (shown,) = await registry.list(ServiceCIDR)
+        assert (shown.metadata.name, shown.spec.cidrs) == ("kubernetes", ["10.96.0.0/16"])
+        assert [(c.type, c.status) for c in shown.status.conditions or ()] == [("Ready", "True")]
