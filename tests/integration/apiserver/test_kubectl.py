@@ -447,6 +447,50 @@ def test_expose_run_and_wait(plane: ControlPlane, namespace: str) -> None:
     assert plane.get("pods", "-l", "run=two") == []
 
 
+def test_debug_of_pods_and_nodes(plane: ControlPlane, namespace: str) -> None:
+    """What kubectl asks for in each profile is what the server makes of it; nothing has to run for that."""
+    plane.kubectl("run", "one", "--image=nginx", "--labels=x=y")
+    plane.kubectl("debug", "one", "--image=tools", "-c", "look", "--profile=restricted", "--", "sleep", "1")
+    (ephemeral,) = plane.get("pod", "one")["spec"]["ephemeralContainers"]
+    assert (ephemeral["name"], ephemeral["command"]) == ("look", ["sleep", "1"])
+    assert ephemeral["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    refused = plane.refused("debug", "one", "--image=tools", "-c", "more", "--target=nope", "--profile=general")
+    assert refused.splitlines()[-1] == (
+        'The Pod "one" is invalid: spec.ephemeralContainers[1].targetContainerName: Not found: "nope"'
+    )
+    assert plane.refused("debug", "one", "--image=tools", "-c", "one", "--profile=general") == (
+        'The Pod "one" is invalid: spec.ephemeralContainers[1].name: Duplicate value: "one"\n'
+    )
+    plane.kubectl("debug", "one", "--copy-to=copy", "--image=tools", "-c", "new", "--profile=general")
+    copy = plane.get("pod", "copy")
+    assert copy["spec"]["shareProcessNamespace"] is True
+    assert [container["name"] for container in copy["spec"]["containers"]] == ["one", "new"]
+    assert "ephemeralContainers" not in copy["spec"] and "labels" not in copy["metadata"]
+    plane.node("worker")
+    try:
+        plane.kubectl("debug", "node/worker", "--image=tools", "--profile=sysadmin")
+        on_node = next(pod for pod in plane.get("pods") if pod["metadata"]["name"].startswith("node-debugger-worker-"))
+        assert on_node["spec"]["nodeName"] == "worker" and on_node["spec"]["hostPID"] is True
+        assert {"operator": "Exists"} in on_node["spec"]["tolerations"]
+        assert on_node["spec"]["volumes"][0]["hostPath"] == {"path": "/", "type": ""}
+    finally:
+        plane.kubectl("delete", "pods", "--all", "--force")
+        plane.kubectl("delete", "node", "worker")
+
+
+def test_apply_prunes_and_keeps_what_was_applied(plane: ControlPlane, namespace: str) -> None:
+    def config(name: str) -> Any:
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"set": "one"}}}
+
+    plane.kubectl("apply", "-f", "-", input=[config("first"), config("second")])
+    words = ["apply", "-f", "-", "--prune", "-l", "set=one", "--prune-allowlist=core/v1/ConfigMap"]
+    assert plane.kubectl(*words, input=[config("first")]) == "configmap/first unchanged\nconfigmap/second pruned\n"
+    assert "name: first" in plane.kubectl("apply", "view-last-applied", "configmap/first")
+    plane.kubectl("create", "configmap", "bare")
+    plane.kubectl("apply", "set-last-applied", "-f", "-", "--create-annotation", input=config("bare"))
+    assert "set: one" in plane.kubectl("apply", "view-last-applied", "configmap", "bare")
+
+
 def test_delete_with_every_cascade(plane: ControlPlane, namespace: str) -> None:
     for name in ("back", "fore", "orphan"):
         plane.kubectl("create", "-f", "-", input=deployment(name))
