@@ -136,7 +136,7 @@ class Pods:
         if refusal is None:
             return None
         self._services.recorder.event(pod, "Warning", refusal.reason, refusal.message)
-        return Verdict("Failed", refusal.reason, _rejected(refusal))
+        return Verdict("Failed", refusal.reason, _rejected(refusal), refused=True)
 
     async def _work(self, worker: PodWorker) -> None:
         try:

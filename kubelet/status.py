@@ -29,10 +29,12 @@ from kubelet import cri, podutil, restart
 from kubelet.conditions import conditions
 from kubelet.phase import settled_phase
 from kubelet.podutil import AnyContainer
-from kubelet.view import PREFIX, View, active_sandbox, runs
+from kubelet.view import PREFIX, Verdict, View, active_sandbox, runs
 
 
 def compute(pod: Pod, view: View) -> PodStatus:
+    if view.verdict and view.verdict.refused:
+        return _refused(pod, view, view.verdict)
     previous = {s.name: s for s in _all_statuses(view.previous)}
     initial = _statuses(pod, pod.spec.init_containers or (), view, previous)
     regular = _statuses(pod, pod.spec.containers, view, previous)
@@ -57,6 +59,19 @@ def compute(pod: Pod, view: View) -> PodStatus:
         status.reason, status.message = view.verdict.reason, view.verdict.message
     status.conditions = conditions(pod, view, status, initial, regular)
     return status
+
+
+def _refused(pod: Pod, view: View, verdict: Verdict) -> PodStatus:
+    """Nothing but the refusal, as upstream: with containers in it kubectl would show what those wait for instead."""
+    return PodStatus(
+        phase=verdict.phase,
+        reason=verdict.reason,
+        message=verdict.message,
+        qos_class=qos_class(pod.spec),
+        start_time=view.previous.start_time or api_time.now(),
+        observed_generation=pod.metadata.generation,
+        conditions=view.previous.conditions,
+    )
 
 
 def shown(status: PodStatus, view: View) -> PodStatus:

@@ -31,6 +31,7 @@ class Verdict:
     reason: str
     message: str
     disruption: str = ""  # reason of a DisruptionTarget condition
+    refused: bool = False  # on arrival: no container of it was ever considered
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from api import codec
 from api.types.core_v1 import ContainerStatus, Pod, PodStatus
 from kubelet import cri, phase, restart, status
 from kubelet.status_manager import owned, patch_body
-from kubelet.view import View
+from kubelet.view import Verdict, View
 
 RUNNING: dict[str, Any] = {"state": {"running": {}}}
 DONE: dict[str, Any] = {"state": {"terminated": {"exitCode": 0}}}
@@ -134,6 +134,15 @@ def test_transitions_are_dated_only_when_they_happen() -> None:
     times = {c.type: c.last_transition_time for c in second.conditions or ()}
     assert times["Initialized"] == "2020-01-01T00:00:00Z"
     assert times["Ready"] != "2020-01-01T00:00:00Z"
+
+
+def test_a_pod_that_is_refused_has_no_containers_to_show() -> None:
+    scheduled = codec.from_dict(PodStatus, {"conditions": [{"type": "PodScheduled", "status": "True"}]})
+    verdict = Verdict("Failed", "OutOfcpu", "Pod was rejected: Node didn't have enough resource: cpu", refused=True)
+    found = status.compute(make(containers=1), View(previous=scheduled, verdict=verdict))
+    assert (found.phase, found.reason, found.message) == ("Failed", verdict.reason, verdict.message)
+    assert found.container_statuses is None and found.start_time
+    assert found.conditions == scheduled.conditions
 
 
 def test_waiting_takes_the_place_of_an_end_that_is_not_final() -> None:
