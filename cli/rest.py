@@ -168,6 +168,7 @@ class Client:
             raise CliError(f"the server's answer to {method} {path} is not JSON") from problem
         if not isinstance(answer, dict):
             raise CliError(f"the server's answer to {method} {path} is not an object")
+        _name_items(answer)
         return answer
 
     async def get(self, path: str, **kwargs: Any) -> Object:
@@ -331,6 +332,15 @@ def proxy_for(config: RestConfig) -> str | None:
     if request.proxy_bypass_environment(parts.netloc, proxies):  # type: ignore[attr-defined]
         return None
     return proxies[parts.scheme]
+
+
+def _name_items(answer: Object) -> None:
+    """A typed list says only once of what kind its items are; alone they have to say it themselves."""
+    kind = str(answer.get("kind") or "").removesuffix("List")
+    if not kind or kind == answer["kind"] or not isinstance(answer.get("items"), list):
+        return
+    known = {"apiVersion": answer.get("apiVersion"), "kind": kind}
+    answer["items"] = [{**known, **item} if isinstance(item, dict) else item for item in answer["items"]]
 
 
 def encode(value: Any) -> bytes:

@@ -109,7 +109,7 @@ def text(body: str, code: int = 200) -> web.Response:
 async def stream(
     request: web.BaseRequest,
     response: web.StreamResponse,
-    pieces: Iterator[bytes],
+    pieces: Iterator[bytes | memoryview],
     length: int,
     content_type: str = "application/json",
 ) -> web.StreamResponse:
@@ -126,7 +126,7 @@ async def stream(
 
 
 async def _compressed(
-    request: web.BaseRequest, response: web.StreamResponse, pieces: Iterator[bytes]
+    request: web.BaseRequest, response: web.StreamResponse, pieces: Iterator[bytes | memoryview]
 ) -> web.StreamResponse:
     response.headers["Content-Encoding"] = "gzip"
     response.headers["Vary"] = "Accept-Encoding"
@@ -144,8 +144,8 @@ async def _compressed(
     return response
 
 
-def _chunks(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    collected: list[bytes] = []
+def _chunks(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes]:
+    collected: list[bytes | memoryview] = []
     size = 0
     for piece in pieces:
         collected.append(piece)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
 from api import codec
+from api.resources import Resource
 from api.types.meta_v1 import ListMeta
 from apiserver.endpoint import Endpoint
 from apiserver.pipeline.read import Listing
@@ -17,6 +19,8 @@ from apiserver.rest.audited import record_of
 from apiserver.rest.bodies import to_yaml
 from apiserver.rest.negotiate import Media
 
+Piece = bytes | memoryview
+T = TypeVar("T", bytes, Piece)
 _WHOLE = 64 * 1024  # bytes: below this a list is one response, not a stream
 _TURN = 500  # rows made in one turn of the event loop: some milliseconds
 
@@ -32,7 +36,7 @@ def list_metadata(listing: Listing) -> bytes:
     )
 
 
-def pieces(endpoint: Endpoint, listing: Listing, media: Media, include: str) -> list[bytes] | Iterator[bytes]:
+def pieces(endpoint: Endpoint, listing: Listing, media: Media, include: str) -> Sequence[Piece] | Iterator[bytes]:
     """The body of a list in whatever form of JSON."""
     metadata = list_metadata(listing)
     if media.form == "Table":
@@ -55,18 +59,28 @@ def pieces(endpoint: Endpoint, listing: Listing, media: Media, include: str) -> 
             items = [entry.json for entry in listing.entries]
         else:
             items = [endpoint.render(entry.json) for entry in listing.entries]
-    return [head, *_separated(items), b"]}"]
+        if not endpoint.custom:
+            return [head, *_bare(items, resource), b"]}"]
+    return [head, *_separated(items, b","), b"]}"]
 
 
-def _separated(items: list[bytes]) -> list[bytes]:
+def _bare(items: list[bytes], resource: Resource) -> list[Piece]:
+    """Items of a list of Go's types do not repeat the kind that the list has, unlike those of custom kinds."""
+    kind = b'"apiVersion":"%b","kind":"%b",' % (resource.api_version.encode(), resource.kind.encode())
+    start = b"{" + kind
+    views = [memoryview(item)[len(start) if item.startswith(start) else 1 :] for item in items]
+    return [b"{", *_separated(views, b",{")] if views else []
+
+
+def _separated(items: Sequence[Piece], separator: bytes) -> list[Piece]:
     if not items:
-        return items
-    mixed = [b","] * (2 * len(items) - 1)
+        return []
+    mixed: list[Piece] = [separator] * (2 * len(items) - 1)
     mixed[::2] = items
     return mixed
 
 
-async def _made(pieces: Iterable[bytes]) -> list[bytes]:
+async def _made(pieces: Iterable[T]) -> list[T]:
     """All pieces. Making the rows of a long Table takes a while: others get their turn in between."""
     made = []
     for number, piece in enumerate(pieces, start=1):
@@ -96,12 +110,12 @@ async def respond(
     include = tables.check_include(request.query.get("includeObject", "")) if media.form == "Table" else ""
     await endpoint.prepare(entry.json for entry in listing.entries)
     if media.protobuf:
-        parts: list[bytes] | Iterator[bytes] = await _protobuf(endpoint, listing, media)
+        parts: Sequence[Piece] | Iterator[bytes] = await _protobuf(endpoint, listing, media)
     else:
         parts = pieces(endpoint, listing, media, include)
     if media.form == "Table" or media.yaml:
         parts = await _made(parts)
-    assert isinstance(parts, list)
+    assert isinstance(parts, Sequence)
     length = sum(map(len, parts))
     if media.yaml:
         return web.Response(body=to_yaml(b"".join(parts)), content_type="application/yaml", headers=headers)

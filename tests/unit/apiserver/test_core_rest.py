@@ -180,6 +180,18 @@ async def test_metadata_only_lists(rest: Rest) -> None:
     assert "data" not in listed["items"][0]
 
 
+async def test_items_of_a_list_leave_their_kind_to_the_list(rest: Rest) -> None:
+    assert (await rest.call("GET", CONFIGS, code=200))["items"] == []
+    for name in ("a", "b"):
+        await rest.call("POST", CONFIGS, config(name, k=name), code=201)
+    listed = await rest.call("GET", CONFIGS, code=200)
+    assert (listed["kind"], listed["apiVersion"]) == ("ConfigMapList", "v1")
+    assert [(sorted(item), item["data"]) for item in listed["items"]] == [
+        (["data", "metadata"], {"k": "a"}),
+        (["data", "metadata"], {"k": "b"}),
+    ]
+
+
 async def test_pages_show_one_moment_and_count_what_remains(rest: Rest) -> None:
     for name in "abcde":
         await rest.call("POST", CONFIGS, config(name), code=201)
