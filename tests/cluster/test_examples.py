@@ -53,8 +53,8 @@ def a_kind_of_ones_own(space: Space) -> None:
 def a_service_of_something_else(cluster: Cluster, space: Space) -> None:
     """The API server's machine, in this cluster's network."""
     here = {"endpoints": [{"addresses": [f"{cluster.subnet}.3"]}]}
-    space.kubectl("patch", "endpointslice", "elsewhere-1", "--type=merge", "-p", json.dumps(here))
-    said = until(lambda: space.exec("hello", "curl", "-sk", "-m", "5", "https://elsewhere/version"), "an answer", 60)
+    space.kubectl("patch", "endpointslice", "outside-1", "--type=merge", "-p", json.dumps(here))
+    said = until(lambda: space.exec("hello", "curl", "-sk", "-m", "5", "https://outside/version"), "an answer", 60)
     assert json.loads(said)["major"] == "1"
 
 

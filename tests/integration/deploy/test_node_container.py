@@ -58,7 +58,7 @@ def node(client: docker.DockerClient) -> Iterator[Container]:
         )
         started.append(container)
         until(lambda: inside(container, "docker", "version")[0] == 0, "the engine answers")
-        assert inside(container, "docker", "pull", "--quiet", TOOLBOX)[0] == 0
+        until(lambda: inside(container, "docker", "pull", "--quiet", TOOLBOX)[0] == 0, "the registry has the image")
         yield container
     finally:
         for each in started:

@@ -153,6 +153,9 @@ async def test_slices_hold_a_hundred_and_change_one_at_a_time() -> None:
         assert broken is not None
         broken.status.conditions = [ready_condition(False)]
         await api.update_status(broken)
+        async with asyncio.timeout(20):  # the news of so many pods are gathered for a while
+            while len(api.writes("endpointslices")) == before:
+                await asyncio.sleep(0.02)
         await harness.settle()
         assert len(api.writes("endpointslices")) == before + 1
 
