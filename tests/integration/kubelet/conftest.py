@@ -156,9 +156,9 @@ async def remove_network() -> None:
             await runtime.remove_network()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def nothing_left() -> Iterator[None]:
-    """Every container, veth, cgroup and host port that the tests of this folder made is gone after them."""
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left(one_at_a_time: None) -> Iterator[None]:
+    """Every container, veth, cgroup and host port that the tests of a file made is gone after them."""
     before = leftovers()
     yield
     after = leftovers()
